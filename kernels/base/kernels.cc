@@ -1,0 +1,270 @@
+#include "kernels/base/kernels.h"
+
+namespace annulus::kernels {
+namespace {
+
+void CheckF32(const ConstView& view, std::string_view what) {
+  Check(view.dtype == DType::kF32 && view.contiguous(), "{} must be contiguous f32, not {}", what,
+        view.ToString());
+}
+
+void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::string_view what) {
+  bool same = view.rank == static_cast<int>(dims.size());
+  int d = 0;
+  for (int64_t extent : dims) same = same && view.dim(d++) == extent;
+  Check(same, "{} has the wrong shape: {}", what, view.ToString());
+  CheckF32(view, what);
+}
+
+void CheckTokens(const ConstView& view, int64_t count, std::string_view what) {
+  Check(view.dtype == DType::kI32 && view.contiguous() && view.size() == count,
+        "{} must be {} contiguous i32, not {}", what, count, view.ToString());
+}
+
+void CheckProblem(const AttentionProblem& p) {
+  Check(p.kv_heads >= 1 && p.heads % p.kv_heads == 0, "{} query heads over {} key/value heads",
+        p.heads, p.kv_heads);
+  Check(p.head_dim >= 1 && p.batch >= 1, "an attention needs a head size and a batch");
+}
+
+void CheckQueryShaped(const AttentionProblem& p, const ConstView& view, std::string_view what) {
+  CheckDims(view, {p.batch, p.query_tokens(), p.heads, p.head_dim}, what);
+}
+
+void CheckKeyShaped(const AttentionProblem& p, const KeyBlock& block, const ConstView& view,
+                    std::string_view what) {
+  CheckDims(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, what);
+}
+
+int64_t AttentionPairs(const AttentionProblem& p, const KeyBlock& block) {
+  return p.batch * p.heads * p.mask.CountPairs(p.queries, block.positions);
+}
+
+}  // namespace
+
+void Kernels::Count(KernelClass c, int64_t flops, int64_t bytes) {
+  ++counters_[c].calls;
+  counters_[c].flops += flops;
+  counters_[c].bytes += bytes;
+}
+
+View Kernels::Scratch(int64_t bytes) {
+  return memory_.Allocate(DType::kByte, {bytes}, MemoryCategory::kWorkspace, "kernel");
+}
+
+void Kernels::MatMul(const MatMulArgs& args) {
+  const int64_t m = args.c.dim(0), n = args.c.dim(1), k = args.a.dim(1);
+  Check(args.a.rank == 2 && args.b.rank == 2 && args.c.rank == 2 && args.a.dim(0) == m &&
+            args.b.dim(0) == k && args.b.dim(1) == n,
+        "matmul of {} and {} into {}", args.a.ToString(), args.b.ToString(), args.c.ToString());
+  Count(KernelClass::kMatMul, 2 * m * n * k,
+        args.a.size_bytes() + args.b.size_bytes() + args.c.size_bytes());
+  if (m == 0 || n == 0) return;
+  MemoryScope scope(memory_);
+  table_.MatMul(args, Scratch(table_.MatMulScratchBytes(args)));
+}
+
+void Kernels::RmsNorm(const RmsNormArgs& args) {
+  const int64_t rows = args.x.dim(0), hidden = args.x.dim(1);
+  CheckDims(args.x, {rows, hidden}, "x");
+  CheckDims(args.y, {rows, hidden}, "y");
+  CheckDims(args.weight, {hidden}, "weight");
+  CheckDims(args.rstd, {rows}, "rstd");
+  Count(KernelClass::kElementwise, 4 * args.x.size(), 2 * args.x.size_bytes());
+  table_.RmsNorm(args);
+}
+
+void Kernels::RmsNormBackward(const RmsNormBackwardArgs& args) {
+  const int64_t rows = args.x.dim(0), hidden = args.x.dim(1);
+  CheckDims(args.x, {rows, hidden}, "x");
+  CheckDims(args.dy, {rows, hidden}, "dy");
+  CheckDims(args.dx, {rows, hidden}, "dx");
+  CheckDims(args.weight, {hidden}, "weight");
+  CheckDims(args.dweight, {hidden}, "dweight");
+  CheckDims(args.rstd, {rows}, "rstd");
+  Count(KernelClass::kElementwise, 10 * args.x.size(), 4 * args.x.size_bytes());
+  MemoryScope scope(memory_);
+  table_.RmsNormBackward(args, Scratch(table_.RmsNormBackwardScratchBytes(args)));
+}
+
+void Kernels::RopeTable(const RopeTableArgs& args) {
+  const int64_t tokens = args.positions.tokens(), half = args.cosine.dim(1);
+  CheckDims(args.cosine, {tokens, half}, "cosine");
+  CheckDims(args.sine, {tokens, half}, "sine");
+  Count(KernelClass::kElementwise, 2 * args.cosine.size(), 2 * args.cosine.size_bytes());
+  table_.RopeTable(args);
+}
+
+void Kernels::Rope(const RopeArgs& args) {
+  Check(args.x.rank == 4 && args.x.dim(3) % 2 == 0, "rope needs [B,T,H,D] with an even D, not {}",
+        args.x.ToString());
+  CheckF32(args.x, "x");
+  CheckDims(args.cosine, {args.x.dim(1), args.x.dim(3) / 2}, "cosine");
+  CheckDims(args.sine, {args.x.dim(1), args.x.dim(3) / 2}, "sine");
+  Count(KernelClass::kElementwise, 3 * args.x.size(), 2 * args.x.size_bytes());
+  table_.Rope(args);
+}
+
+void Kernels::SwiGlu(const SwiGluArgs& args) {
+  const int64_t rows = args.gate.dim(0), width = args.gate.dim(1);
+  CheckDims(args.gate, {rows, width}, "gate");
+  CheckDims(args.up, {rows, width}, "up");
+  CheckDims(args.y, {rows, width}, "y");
+  Count(KernelClass::kElementwise, 5 * args.y.size(), 3 * args.y.size_bytes());
+  table_.SwiGlu(args);
+}
+
+void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
+  const int64_t rows = args.gate.dim(0), width = args.gate.dim(1);
+  for (const ConstView& view : {ConstView(args.dy), ConstView(args.gate), ConstView(args.up),
+                                ConstView(args.dgate), ConstView(args.dup)}) {
+    CheckDims(view, {rows, width}, "a SwiGLU tensor");
+  }
+  Count(KernelClass::kElementwise, 10 * args.dy.size(), 5 * args.dy.size_bytes());
+  table_.SwiGluBackward(args);
+}
+
+void Kernels::Embedding(const EmbeddingArgs& args) {
+  const int64_t rows = args.out.dim(0);
+  CheckDims(args.out, {rows, args.table.dim(1)}, "out");
+  CheckF32(args.table, "table");
+  CheckTokens(args.tokens, rows, "tokens");
+  Count(KernelClass::kElementwise, 0, 2 * args.out.size_bytes());
+  table_.Embedding(args);
+}
+
+void Kernels::EmbeddingBackward(const EmbeddingBackwardArgs& args) {
+  const int64_t rows = args.dout.dim(0);
+  CheckDims(args.dout, {rows, args.dtable.dim(1)}, "dout");
+  CheckF32(args.dtable, "dtable");
+  CheckTokens(args.tokens, rows, "tokens");
+  Count(KernelClass::kElementwise, args.dout.size(), 3 * args.dout.size_bytes());
+  table_.EmbeddingBackward(args);
+}
+
+void Kernels::CrossEntropy(const CrossEntropyArgs& args) {
+  const int64_t rows = args.logits.dim(0);
+  CheckDims(args.logits, {rows, args.logits.dim(1)}, "logits");
+  CheckDims(args.loss, {rows}, "loss");
+  CheckTokens(args.labels, rows, "labels");
+  Count(KernelClass::kElementwise, 5 * args.logits.size(), 2 * args.logits.size_bytes());
+  table_.CrossEntropy(args);
+}
+
+void Kernels::Add(const AddArgs& args) {
+  CheckF32(args.x, "x");
+  CheckF32(args.y, "y");
+  Check(args.x.size() == args.y.size(), "add of {} to {}", args.x.ToString(), args.y.ToString());
+  Count(KernelClass::kElementwise, args.y.size(), 3 * args.y.size_bytes());
+  table_.Add(args);
+}
+
+void Kernels::AdamW(const AdamWArgs& args) {
+  const int64_t size = args.parameter.size();
+  for (const ConstView& view : {ConstView(args.parameter), ConstView(args.gradient),
+                                ConstView(args.first_moment), ConstView(args.second_moment)}) {
+    CheckF32(view, "an AdamW tensor");
+    Check(view.size() == size, "AdamW tensors differ in size");
+  }
+  Count(KernelClass::kElementwise, 12 * size, 7 * args.parameter.size_bytes());
+  table_.AdamW(args);
+}
+
+void Kernels::Zero(View view) {
+  Check(view.contiguous(), "zero of the strided {}", view.ToString());
+  Count(KernelClass::kElementwise, 0, view.size_bytes());
+  table_.Zero(view);
+}
+
+void Kernels::Copy(ConstView from, View to) {
+  Check(from.contiguous() && to.contiguous() && from.dtype == to.dtype && from.size() == to.size(),
+        "copy of {} to {}", from.ToString(), to.ToString());
+  Count(KernelClass::kElementwise, 0, 2 * to.size_bytes());
+  table_.Copy(from, to);
+}
+
+void Kernels::CopyFromHost(const void* from, View to) {
+  Check(to.contiguous(), "copy to the strided {}", to.ToString());
+  table_.CopyFromHost(from, to);
+}
+
+void Kernels::CopyToHost(ConstView from, void* to) {
+  Check(from.contiguous(), "copy of the strided {}", from.ToString());
+  table_.CopyToHost(from, to);
+}
+
+double Kernels::SumOfSquares(ConstView view) {
+  CheckF32(view, "the summed tensor");
+  Count(KernelClass::kElementwise, 2 * view.size(), view.size_bytes());
+  return table_.SumOfSquares(view);
+}
+
+double Kernels::Sum(ConstView view) {
+  CheckF32(view, "the summed tensor");
+  Count(KernelClass::kElementwise, view.size(), view.size_bytes());
+  return table_.Sum(view);
+}
+
+AttentionForwardArgs Kernels::AttentionForwardBegin(const AttentionProblem& problem, ConstView q) {
+  CheckProblem(problem);
+  CheckQueryShaped(problem, q, "q");
+  const int64_t bytes = table_.AttentionForwardStateBytes(problem);
+  const View state =
+      memory_.Allocate(DType::kByte, {bytes}, MemoryCategory::kAttention, "attention state");
+  const AttentionForwardArgs args{problem, q, state};
+  table_.AttentionForwardBegin(args);
+  return args;
+}
+
+void Kernels::AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block) {
+  CheckKeyShaped(args.problem, block, block.k, "k");
+  CheckKeyShaped(args.problem, block, block.v, "v");
+  Count(KernelClass::kAttention, 4 * args.problem.head_dim * AttentionPairs(args.problem, block),
+        args.q.size_bytes() + block.k.size_bytes() + block.v.size_bytes());
+  const int64_t bytes = table_.AttentionForwardScratchBytes(args.problem, block.positions.tokens());
+  MemoryScope scope(memory_);
+  table_.AttentionForwardFold(args, block, Scratch(bytes));
+}
+
+void Kernels::AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse) {
+  const AttentionProblem& p = args.problem;
+  CheckQueryShaped(p, out, "out");
+  CheckDims(lse, {p.batch, p.heads, p.query_tokens()}, "lse");
+  table_.AttentionForwardFinish(args, out, lse);
+}
+
+AttentionBackwardArgs Kernels::AttentionBackwardBegin(const AttentionProblem& problem,
+                                                      const BackwardInputs& inputs) {
+  CheckProblem(problem);
+  CheckQueryShaped(problem, inputs.q, "q");
+  CheckQueryShaped(problem, inputs.out, "out");
+  CheckQueryShaped(problem, inputs.dout, "dout");
+  CheckDims(inputs.lse, {problem.batch, problem.heads, problem.query_tokens()}, "lse");
+  const int64_t bytes = table_.AttentionBackwardStateBytes(problem);
+  const View state =
+      memory_.Allocate(DType::kByte, {bytes}, MemoryCategory::kAttention, "attention state");
+  const AttentionBackwardArgs args{problem, inputs.q, inputs.out, inputs.dout, inputs.lse, state};
+  table_.AttentionBackwardBegin(args);
+  return args;
+}
+
+void Kernels::AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
+                                    const KeyBlockGradient& gradient) {
+  const AttentionProblem& p = args.problem;
+  CheckKeyShaped(p, block, block.k, "k");
+  CheckKeyShaped(p, block, block.v, "v");
+  CheckKeyShaped(p, block, gradient.dk, "dk");
+  CheckKeyShaped(p, block, gradient.dv, "dv");
+  Count(KernelClass::kAttention, 10 * p.head_dim * AttentionPairs(p, block),
+        2 * args.q.size_bytes() + 4 * block.k.size_bytes());
+  const int64_t bytes = table_.AttentionBackwardScratchBytes(p, block.positions.tokens());
+  MemoryScope scope(memory_);
+  table_.AttentionBackwardFold(args, block, gradient, Scratch(bytes));
+}
+
+void Kernels::AttentionBackwardFinish(const AttentionBackwardArgs& args, View dq) {
+  CheckQueryShaped(args.problem, dq, "dq");
+  table_.AttentionBackwardFinish(args, dq);
+}
+
+}  // namespace annulus::kernels

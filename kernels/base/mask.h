@@ -1,0 +1,75 @@
+// Which queries attend to which keys, as a pure function of global positions.
+//
+// One mask object serves the ring (to skip steps), the kernel (to skip tiles) and the FLOP counter
+// (to count honestly). Positions at or past `length` are padding: such a query attends to nothing
+// and no query attends to such a key.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/base/positions.h"
+
+namespace annulus::kernels {
+
+enum class MaskKind : uint8_t {
+  kFull,         // every key
+  kCausal,       // keys at or before the query
+  kWindow,       // the last `window` keys, the query's own among them
+  kDocuments,    // causal, within the query's own document
+  kBlockSparse,  // causal, within the blocks that `blocks` selects
+};
+
+// The name the option attention.mask gives a kind.
+std::string_view NameOf(MaskKind kind);
+
+// Block-sparse patterns over blocks of `block_tokens` positions (Longformer: window + global;
+// BigBird: window + global + random; Sparse Transformer: window + strided). Query block i attends
+// to key block j <= i when any of these holds. Causal inside the diagonal block.
+struct BlockPattern {
+  int64_t block_tokens = 64;
+  int64_t window_blocks = 1;  // i - j < window_blocks
+  int64_t global_blocks = 0;  // j < global_blocks
+  int64_t stride_blocks = 0;  // (i - j) % stride_blocks == 0; 0: none
+  int64_t random_blocks = 0;  // about this many of the blocks 0..i, by a hash of (seed, i, j)
+  uint64_t seed = 0;
+
+  bool Selects(int64_t query_block, int64_t key_block) const;
+};
+
+// What a mask says of a block of queries x keys.
+enum class Coverage : uint8_t { kSkip, kPartial, kWhole };
+
+struct Mask {
+  MaskKind kind = MaskKind::kCausal;
+  int64_t length = 0;  // real tokens; the rest is padding
+  int64_t window = 0;  // kWindow: >= 1
+  // kDocuments: first position of each document, ascending, the first one 0. Must outlive the mask.
+  std::span<const int64_t> document_starts;
+  BlockPattern blocks;  // kBlockSparse
+
+  // Keys that `query` may attend to all lie in [first, last]; last < first: none. For every kind
+  // but kBlockSparse each key in the range is allowed.
+  struct KeyRange {
+    int64_t first = 0;
+    int64_t last = -1;
+  };
+  KeyRange Keys(int64_t query) const;
+
+  bool Allows(int64_t query, int64_t key) const;
+
+  // kSkip and kWhole are exact for every kind; an answer of kPartial may be conservative for
+  // kBlockSparse only. Constant time for runs of one kind but documents (log) and block-sparse
+  // (blocks covered).
+  Coverage Classify(const PositionRun& queries, const PositionRun& keys) const;
+
+  // Bit i of bits[j]: query i of `queries` may attend to key j of `keys`.
+  // Requires queries.count <= 64; writes keys.count words.
+  void FillBits(const PositionRun& queries, const PositionRun& keys, uint64_t* bits) const;
+
+  // Exact count of allowed (query, key) pairs, in O(queries) time for all but kBlockSparse.
+  int64_t CountPairs(const Positions& queries, const Positions& keys) const;
+};
+
+}  // namespace annulus::kernels

@@ -1,0 +1,171 @@
+// The arguments of every kernel: shapes, dtypes, what is read, overwritten or accumulated.
+// All tensors are contiguous f32 unless said otherwise; outputs never alias inputs unless allowed.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/base/mask.h"
+#include "kernels/base/positions.h"
+#include "kernels/base/view.h"
+
+namespace annulus::kernels {
+
+// c [M,N] = a [M,K] * b [K,N], or c += when `accumulate`. Any of them may be a transposed view
+// (unit stride in one of the two dims). 2*M*N*K FLOPs. An extent of 0 is allowed.
+struct MatMulArgs {
+  ConstView a;
+  ConstView b;
+  View c;
+  bool accumulate = false;
+};
+
+// y = x * rstd * weight, rstd = 1/sqrt(mean(x^2) + eps) over the last dim (Zhang & Sennrich 2019).
+// x, y [N,C]; weight [C]; rstd [N]. Overwrites y and rstd.
+struct RmsNormArgs {
+  ConstView x;
+  ConstView weight;
+  float eps = 1e-5f;
+  View y;
+  View rstd;
+};
+
+// dx += the gradient through RmsNorm; dweight += sum over rows of dy * x * rstd.
+// dy, x, dx [N,C]; weight, dweight [C]; rstd [N] from the forward pass. dx may not alias dy.
+struct RmsNormBackwardArgs {
+  ConstView dy;
+  ConstView x;
+  ConstView weight;
+  ConstView rstd;
+  View dx;
+  View dweight;
+};
+
+// cosine, sine [T,D/2] of position * theta^(-2i/D) (Su et al. 2021), the angle in float64 so that a
+// position of millions keeps its phase. Overwrites.
+struct RopeTableArgs {
+  Positions positions;
+  double theta = 10000.0;
+  View cosine;
+  View sine;
+};
+
+// Rotates x [B,T,H,D] in place by the table, pairing element i with i + D/2 (the half-split form of
+// Hugging Face Llama); `inverse` rotates back, which is the backward pass.
+struct RopeArgs {
+  View x;
+  ConstView cosine;
+  ConstView sine;
+  bool inverse = false;
+};
+
+// y = silu(gate) * up (Shazeer 2020). All [N,F]. Overwrites y, which may alias gate or up.
+struct SwiGluArgs {
+  ConstView gate;
+  ConstView up;
+  View y;
+};
+
+// dgate, dup from dy. All [N,F]. Overwrites; dgate may alias gate and dup may alias up.
+struct SwiGluBackwardArgs {
+  ConstView dy;
+  ConstView gate;
+  ConstView up;
+  View dgate;
+  View dup;
+};
+
+// out [N,C] = table [V,C] rows of tokens [N] i32. Overwrites. Requires 0 <= token < V.
+struct EmbeddingArgs {
+  ConstView table;
+  ConstView tokens;
+  View out;
+};
+
+// dtable [V,C] += rows of dout [N,C] at tokens [N] i32. The sum's order is that of the rows.
+struct EmbeddingBackwardArgs {
+  ConstView dout;
+  ConstView tokens;
+  View dtable;
+};
+
+// Per row of logits [M,V] with label [M] i32: loss [M] = logsumexp(logits) - logits[label], and 0
+// where label < 0 (no target). Overwrites loss; when `gradient_scale` is not 0 it also overwrites
+// logits with gradient_scale * (softmax(logits) - onehot(label)), a row of zeros where label < 0.
+struct CrossEntropyArgs {
+  View logits;
+  ConstView labels;
+  View loss;
+  float gradient_scale = 0.0f;
+};
+
+// y += x, equal sizes.
+struct AddArgs {
+  ConstView x;
+  View y;
+};
+
+// AdamW (Loshchilov & Hutter 2019) on flat tensors of equal size, in place:
+//   g = gradient * gradient_scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+//   p -= lr * (m / (1-b1^step) / (sqrt(v / (1-b2^step)) + eps) + weight_decay * p)
+struct AdamWArgs {
+  View parameter;
+  ConstView gradient;
+  View first_moment;
+  View second_moment;
+  int64_t step = 1;  // counted from 1
+  float learning_rate = 0;
+  float beta1 = 0.9f;
+  float beta2 = 0.95f;
+  float eps = 1e-8f;
+  float weight_decay = 0;
+  float gradient_scale = 1;
+};
+
+// One attention of a rank's local queries with every key of the sequence, folded in block by block.
+// FLOPs: forward 4*B*H*D per allowed (query, key) pair, backward 10*B*H*D.
+struct AttentionProblem {
+  int64_t batch = 1;
+  int64_t heads = 1;
+  int64_t kv_heads = 1;  // divides heads; query head h reads key/value head h / (heads/kv_heads)
+  int64_t head_dim = 64;
+  float scale = 1;  // of the logits q.k, 1/sqrt(D) as a rule
+  DType dtype = DType::kF32;
+  Positions queries;  // global positions of the T local query tokens, the same for every sequence
+  Mask mask;
+
+  int64_t query_tokens() const { return queries.tokens(); }
+};
+
+// k, v [B,S,Hkv,D] and where their S tokens sit in the sequence.
+struct KeyBlock {
+  ConstView k;
+  ConstView v;
+  Positions positions;
+};
+
+// dk, dv [B,S,Hkv,D] f32.
+struct KeyBlockGradient {
+  View dk;
+  View dv;
+};
+
+// q [B,T,H,D]; `state` is memory of AttentionForwardStateBytes(problem), its layout the table's
+// own.
+struct AttentionForwardArgs {
+  AttentionProblem problem;
+  ConstView q;
+  View state;
+};
+
+// q, out, dout [B,T,H,D]; lse [B,H,T] f32; `state` is memory of
+// AttentionBackwardStateBytes(problem).
+struct AttentionBackwardArgs {
+  AttentionProblem problem;
+  ConstView q;
+  ConstView out;
+  ConstView dout;
+  ConstView lse;
+  View state;
+};
+
+}  // namespace annulus::kernels

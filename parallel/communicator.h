@@ -1,0 +1,145 @@
+// A group of ranks on one axis of the process grid, and the exchanges between them.
+//
+// Implementations: ranks as threads (local_communicator.h), MPI (mpi_communicator.h), and one that
+// only counts (dry_communicator.h). The base class counts bytes and waiting time once for all.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernels/base/view.h"
+
+namespace annulus::parallel {
+
+using kernels::ConstView;
+using kernels::View;
+
+// What went over the wire from this rank, and how long its host stood waiting.
+struct CommCounters {
+  int64_t messages = 0;
+  int64_t bytes_sent = 0;
+  double wait_ms = 0;  // exposed communication
+};
+
+// One point-to-point exchange of this rank: `send` leaves for `to` while `receive` comes in from
+// `from`. Both are contiguous; an empty view (size 0) skips its side. Two exchanges between the
+// same pair that are in flight together bear different tags; both sides name the same tag.
+struct Exchange {
+  ConstView send;
+  int to = 0;
+  View receive;
+  int from = 0;
+  int tag = 0;
+};
+
+class Communicator;
+
+// An operation under way. Move-only; the destructor completes it, so that no buffer is released
+// under a transfer. Buffers must not be touched before Wait() returns.
+class Transfer {
+ public:
+  // What an implementation keeps of one operation.
+  class Operation {
+   public:
+    virtual ~Operation() = default;
+    // Blocks until done or `deadline`; throws SystemError naming rank, call and peer.
+    virtual void Complete(std::chrono::steady_clock::time_point deadline) = 0;
+    // Gives the transport a chance to move data; never blocks.
+    virtual void Progress() {}
+  };
+
+  Transfer() = default;
+  Transfer(Communicator* owner, std::unique_ptr<Operation> operation)
+      : owner_(owner), operation_(std::move(operation)) {}
+  Transfer(Transfer&& other) noexcept
+      : owner_(std::exchange(other.owner_, nullptr)), operation_(std::move(other.operation_)) {}
+  Transfer& operator=(Transfer&& other) noexcept;
+  // Completes silently: an error thrown by an unwinding transfer would end the process.
+  ~Transfer();
+
+  // Completes the operation. Its wait counts as exposed communication. Idempotent.
+  void Wait();
+  void Progress() {
+    if (operation_) operation_->Progress();
+  }
+
+ private:
+  Communicator* owner_ = nullptr;
+  std::unique_ptr<Operation> operation_;
+};
+
+// Ranks call the same operations in the same order. Sizes are 64-bit; messages of any size.
+// Every blocking wait ends at the group's deadline with a SystemError that names rank, call and
+// peer.
+class Communicator {
+ public:
+  Communicator(int rank, int size) : rank_(rank), size_(size) {}
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  const CommCounters& counters() const { return counters_; }
+
+  // As in "threads", "MPI (Open MPI 4.1.4)".
+  virtual std::string Name() const = 0;
+
+  // Point to point; any number may be in flight.
+  Transfer Start(const Exchange& exchange);
+
+  // receive [size, ...] = every rank's `send`, by rank. receive.size() == size() * send.size().
+  Transfer AllGather(ConstView send, View receive);
+
+  // Block i of `send` goes to rank i, block j of `receive` comes from rank j; equal blocks.
+  Transfer AllToAll(ConstView send, View receive);
+
+  // `data` f32 becomes the sum over ranks, the same bits on every rank and in every run.
+  Transfer AllReduceSum(View data);
+
+  Transfer Broadcast(View data, int root);
+
+  // Small host-side reductions and exchanges, blocking.
+  void AllReduceSum(std::span<double> values);
+  void AllReduceMax(std::span<double> values);
+  std::string BroadcastText(std::string text, int root);
+  std::vector<std::string> AllGatherText(const std::string& text);
+  void Barrier();
+
+  // The ranks that give the same colour, ordered by rank. Collective.
+  virtual std::unique_ptr<Communicator> Split(int colour) = 0;
+
+  // Tells the peers that this rank failed, so that none of them waits for it, and why.
+  virtual void Abort(const std::string& why) noexcept = 0;
+
+ protected:
+  friend class Transfer;
+
+  using Operation = Transfer::Operation;
+  virtual std::unique_ptr<Operation> DoExchange(const Exchange& exchange) = 0;
+  virtual std::unique_ptr<Operation> DoAllGather(ConstView send, View receive) = 0;
+  virtual std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) = 0;
+  virtual std::unique_ptr<Operation> DoAllReduceSum(View data) = 0;
+  virtual std::unique_ptr<Operation> DoBroadcast(View data, int root) = 0;
+  enum class Reduction { kSum, kMax };
+  virtual void DoAllReduce(std::span<double> values, Reduction reduction) = 0;
+  // Every rank's `bytes`, by rank; sizes may differ.
+  virtual std::vector<std::string> DoAllGatherText(const std::string& text) = 0;
+  virtual void DoBarrier() = 0;
+  virtual std::chrono::steady_clock::duration deadline() const = 0;
+
+ private:
+  void CountSent(int64_t messages, int64_t bytes);
+
+  int rank_;
+  int size_;
+  CommCounters counters_;
+};
+
+}  // namespace annulus::parallel
