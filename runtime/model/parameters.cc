@@ -85,20 +85,24 @@ DecoderTensors ParameterLayout::Bind(View flat) const {
   return tensors;
 }
 
-std::vector<float> InitialValues(const ParameterSpec& spec, uint64_t seed) {
-  std::vector<float> values(static_cast<size_t>(spec.size), 1.0f);
-  if (spec.initial_std == 0) return values;
+void FillInitialValues(const ParameterSpec& spec, uint64_t seed, int64_t first,
+                       std::span<float> values) {
+  Check(first % 2 == 0, "initial values come in pairs; element {} is odd", first);
+  if (spec.initial_std == 0) {
+    std::fill(values.begin(), values.end(), 1.0f);
+    return;
+  }
   const uint64_t stream = HashCombine(seed, HashText(spec.name));
   // Box & Muller 1958: a pair of uniform numbers gives a pair of normal ones.
   for (size_t i = 0; i < values.size(); i += 2) {
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - UniformAt(stream, i)));
-    const double angle = 2.0 * std::numbers::pi * UniformAt(stream, i + 1);
+    const uint64_t element = static_cast<uint64_t>(first) + i;
+    const double radius = std::sqrt(-2.0 * std::log(1.0 - UniformAt(stream, element)));
+    const double angle = 2.0 * std::numbers::pi * UniformAt(stream, element + 1);
     values[i] = static_cast<float>(radius * std::cos(angle)) * spec.initial_std;
     if (i + 1 < values.size()) {
       values[i + 1] = static_cast<float>(radius * std::sin(angle)) * spec.initial_std;
     }
   }
-  return values;
 }
 
 }  // namespace annulus::runtime

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -72,8 +73,9 @@ class ParameterLayout {
   int64_t decayed_elements_ = 0;
 };
 
-// The initial values of `spec`, `spec.size` of them: normal with its standard deviation, a pure
-// function of seed, name and element. Norms are 1.
-std::vector<float> InitialValues(const ParameterSpec& spec, uint64_t seed);
+// Initial values of `spec` from element `first` on, which must be even: normal with the parameter's
+// standard deviation, a pure function of seed, name and element. Norms are 1.
+void FillInitialValues(const ParameterSpec& spec, uint64_t seed, int64_t first,
+                       std::span<float> values);
 
 }  // namespace annulus::runtime
