@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <vector>
+
+#include "runtime/config/option_types.h"
+#include "runtime/config/options.h"
+
+namespace annulus::runtime {
+namespace {
+
+using kernels::DType;
+using kernels::MaskKind;
+using parallel::PartitionKind;
+
+constexpr int kMostRanks = 1 << 20;
+constexpr int kMostThreads = 1 << 12;
+
+template <class Field, class Type>
+Option Bind(std::string key, Field field, Type type, std::string help) {
+  return {.key = std::move(key),
+          .unit = type.Unit(),
+          .help = std::move(help),
+          .set = [field, type](RunConfig& config, std::string_view text,
+                               std::string_view place) { field(config) = type.Parse(text, place); },
+          .get = [field, type](const RunConfig& config) { return type.Render(field(config)); }};
+}
+
+Option OfOneCall(Option option) {
+  option.in_file = false;
+  return option;
+}
+
+// The key of an option is the path of its field in RunConfig: written once, they cannot differ.
+#define OPTION(path, type, help) \
+  Bind(                          \
+      #path, [](auto& config) -> auto& { return config.path; }, type, help)
+
+std::vector<Option> TopLevel() {
+  return {
+      OfOneCall(OPTION(config, Text{"FILE"},
+                       "INI file to read options from; the command line "
+                       "takes precedence over it")),
+      OPTION(output, Text{"DIR"},
+             "where results go; by default runs/ and the name of the configuration file"),
+      OPTION(ranks, (Whole<int>{"RANKS", 0, kMostRanks}),
+             "ranks to run as threads of this process; 0: as many as mpirun or srun started, or 1"),
+      OfOneCall(OPTION(json, Text{"FILE"}, "also write the report to FILE, for machines")),
+  };
+}
+
+std::vector<Option> Model() {
+  return {
+      OPTION(model.hidden_size, Count("FEATURES", 1, 1 << 20), "width of the residual stream"),
+      OPTION(model.num_hidden_layers, Count("LAYERS", 1, 1 << 16), "transformer blocks"),
+      OPTION(model.num_attention_heads, Count("HEADS", 1, 1 << 16), "query heads"),
+      OPTION(model.num_key_value_heads, Count("HEADS", 0, 1 << 16),
+             "key/value heads, each shared by as many query heads; 0: num_attention_heads"),
+      OPTION(model.head_dim, Count("FEATURES", 0, 1 << 16),
+             "size of a head; 0: hidden_size / num_attention_heads"),
+      OPTION(model.intermediate_size, Count("FEATURES", 1, 1 << 24), "width of the SwiGLU block"),
+      OPTION(model.vocab_size, Count("TOKENS", 0, kMostCounted - 1), "token ids; 0: the dataset's"),
+      OPTION(model.rope_theta, Positive("BASE"), "base of the rotary embedding's wavelengths"),
+      OPTION(model.rms_norm_eps, Positive("EPS"), "added to the mean square in RMSNorm"),
+      OPTION(model.tie_word_embeddings, Bool{}, "the output layer shares the embedding's weights"),
+      OPTION(model.initializer_range, Positive("STD"), "standard deviation of initial weights"),
+      OPTION(model.embedding_initializer_range, NotNegative("STD"),
+             "standard deviation of the initial embedding; 0: initializer_range"),
+      OPTION(
+          model.dtype,
+          (Names<DType>{{{"f32", DType::kF32}, {"bf16", DType::kBF16, "is not in this version"}}}),
+          "element type of weights and activations"),
+  };
+}
+
+std::vector<Option> Data() {
+  return {
+      OPTION(data.path, Text{"PATH"}, "file or directory of text to train on"),
+      OPTION(data.synthetic, Text{"TASK"}, "generated task to train on instead of a text"),
+      OPTION(data.held_out_fraction, Fraction("FRACTION"), "share of the data kept for evaluation"),
+  };
+}
+
+std::vector<Option> Train() {
+  return {
+      OPTION(train.steps, Count("STEPS", 1),
+             "optimizer steps; the sum of the steps of context_schedule where that is given"),
+      OPTION(train.sequence_length, Count("TOKENS", 1),
+             "tokens of a sequence; the last length of context_schedule where that is given"),
+      OPTION(train.context_schedule, Schedule{},
+             "lengths to train on one after the other, as in 512:100,2048:20,8192:40; the tokens "
+             "of a step stay constant"),
+      OPTION(train.global_batch_size, Count("SEQUENCES", 1),
+             "sequences of sequence_length in a step, over all ranks"),
+      OPTION(train.micro_batch_size, Count("SEQUENCES", 1),
+             "sequences of sequence_length that a context group works on at once"),
+      OPTION(train.seed, (Whole<uint64_t>{"N", 0, UINT64_MAX}),
+             "of the initial weights and of the order of the data"),
+      OPTION(train.eval_every, Count("STEPS", 0),
+             "steps between evaluations on held-out data; 0: at the end only"),
+      OPTION(train.eval_sequences, Count("SEQUENCES", 0),
+             "sequences of sequence_length in an evaluation; 0: all that are held out"),
+      OPTION(train.log_every, Count("STEPS", 1), "steps between lines on the terminal"),
+  };
+}
+
+std::vector<Option> Optimizer() {
+  return {
+      OPTION(optimizer.learning_rate, Positive("RATE"), "highest learning rate"),
+      OPTION(optimizer.min_learning_rate, NotNegative("RATE"), "learning rate of the last step"),
+      OPTION(optimizer.warmup_steps, Count("STEPS", 0), "steps of linear growth to learning_rate"),
+      OPTION(optimizer.decay,
+             (Names<Decay>{{{"linear", Decay::kLinear},
+                            {"cosine", Decay::kCosine},
+                            {"constant", Decay::kConstant}}}),
+             "way from learning_rate to min_learning_rate"),
+      OPTION(optimizer.weight_decay, NotNegative("RATE"), "decoupled, times the learning rate"),
+      OPTION(optimizer.beta1, Fraction("FRACTION"), "AdamW's first moment kept per step"),
+      OPTION(optimizer.beta2, Fraction("FRACTION"), "AdamW's second moment kept per step"),
+      OPTION(optimizer.eps, Positive("EPS"), "AdamW's denominator is at least this"),
+      OPTION(optimizer.clip_norm, NotNegative("NORM"),
+             "longest gradient, over all parameters; 0: no limit"),
+  };
+}
+
+std::vector<Option> ParallelAndAttention() {
+  return {
+      OPTION(parallel.context_size, (Whole<int>{"RANKS", 0, kMostRanks}),
+             "ranks that share a sequence, the others are data parallel; 0: all ranks"),
+      OPTION(parallel.partition,
+             (Names<PartitionKind>{{{"zigzag", PartitionKind::kZigzag},
+                                    {"striped", PartitionKind::kStriped},
+                                    {"contiguous", PartitionKind::kContiguous}}}),
+             "which tokens of a sequence a rank holds"),
+      OPTION(parallel.strategy, (Names<ContextStrategy>{{{"ring", ContextStrategy::kRing}}}),
+             "how queries meet the keys of other ranks"),
+      OPTION(parallel.transport,
+             (Names<TransportKind>{{{"auto", TransportKind::kAuto},
+                                    {"mpi", TransportKind::kMpi},
+                                    {"threads", TransportKind::kThreads}}}),
+             "what carries messages; auto: MPI under mpirun or srun, else threads"),
+      OPTION(parallel.timeout_s, Positive("SECONDS"), "longest wait for another rank"),
+      OPTION(attention.mask,
+             (Names<MaskKind>{{{"causal", MaskKind::kCausal},
+                               {"full", MaskKind::kFull},
+                               {"window", MaskKind::kWindow}}}),
+             "which keys a query attends to"),
+      OPTION(attention.window, Count("TOKENS", 0),
+             "keys that a query attends to, its own among them, with mask=window"),
+  };
+}
+
+std::vector<Option> MemoryAndDevice() {
+  return {
+      OPTION(memory.recompute,
+             (Names<Recompute>{{{"none", Recompute::kNone},
+                                {"mlp", Recompute::kMlp},
+                                {"block", Recompute::kBlock}}}),
+             "what backward computes again instead of keeping it"),
+      OPTION(memory.budget_bytes, Bytes{},
+             "most memory of a rank, as in 512M or 1.5G; 0: no limit"),
+      OPTION(memory.loss_chunk_tokens, Count("TOKENS", 0),
+             "tokens whose logits exist at once; 0: automatic"),
+      OPTION(device.kind,
+             (Names<DeviceKind>{
+                 {{"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda, "is not built in"}}}),
+             "what computes"),
+      OPTION(device.threads, (Whole<int>{"THREADS", 0, kMostThreads}),
+             "threads of a rank; 0: the cores of a node over its ranks"),
+  };
+}
+
+#undef OPTION
+
+std::vector<Option> MakeTable() {
+  std::vector<Option> table;
+  for (auto* part :
+       {TopLevel, Model, Data, Train, Optimizer, ParallelAndAttention, MemoryAndDevice}) {
+    for (Option& option : part()) table.push_back(std::move(option));
+  }
+  return table;
+}
+
+}  // namespace
+
+std::string_view Option::section() const {
+  const size_t dot = key.find('.');
+  return dot == std::string::npos ? std::string_view() : std::string_view(key).substr(0, dot);
+}
+
+std::string_view Option::name() const { return std::string_view(key).substr(key.find('.') + 1); }
+
+std::span<const Option> Options() {
+  static const std::vector<Option> table = MakeTable();
+  return table;
+}
+
+const Option* FindOption(std::string_view key) {
+  const std::span<const Option> options = Options();
+  const auto found = std::find_if(options.begin(), options.end(),
+                                  [key](const Option& option) { return option.key == key; });
+  return found == options.end() ? nullptr : &*found;
+}
+
+}  // namespace annulus::runtime
