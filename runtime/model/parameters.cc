@@ -1,16 +1,23 @@
 #include "runtime/model/parameters.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 
 #include "kernels/base/error.h"
-#include "runtime/base/random.h"
+#include "runtime/data/counter_hash.h"
 
 namespace annulus::runtime {
 namespace {
 
 constexpr int64_t kElementsPerLine = 16;
+
+// Uniform in [0, 1), 53 bits: a pure function of stream and index.
+double UniformAt(uint64_t stream, uint64_t index) {
+  const std::array<uint64_t, 2> counter{stream, index};
+  return static_cast<double>(XXH3_64bits(counter.data(), sizeof(counter)) >> 11) * 0x1p-53;
+}
 
 std::string LayerName(int64_t layer, const char* module) {
   return fmt::format("model.layers.{}.{}.weight", layer, module);
@@ -92,7 +99,7 @@ void FillInitialValues(const ParameterSpec& spec, uint64_t seed, int64_t first,
     std::fill(values.begin(), values.end(), 1.0f);
     return;
   }
-  const uint64_t stream = HashCombine(seed, HashText(spec.name));
+  const uint64_t stream = HashText(fmt::format("{} {}", seed, spec.name));
   // Box & Muller 1958: a pair of uniform numbers gives a pair of normal ones.
   for (size_t i = 0; i < values.size(); i += 2) {
     const uint64_t element = static_cast<uint64_t>(first) + i;

@@ -16,8 +16,8 @@ namespace annulus::runtime {
 // What summary.json holds.
 struct RunSummary {
   TrainReport train;
-  bool is_task = false;      // a synthetic task: its loss counts, entropies do not
-  double unigram_nats = 0;   // of the held-out text, on the same targets as its loss
+  bool is_task = false;     // a synthetic task: its loss counts, entropies do not
+  double unigram_nats = 0;  // of the held-out text, on the same targets as its loss
   double bigram_nats = 0;
   double wall_s = 0;
 };
