@@ -13,7 +13,7 @@ namespace annulus::runtime {
 // One rank's row of the memory table. Everything in bytes.
 struct RankMemory {
   int rank = 0;
-  std::string host;
+  std::string host = {};
   CategoryBytes predicted{};  // by category, at the predicted peak
   CategoryBytes measured{};   // by category, at the ledger's peak; all 0 in a plan
   int64_t predicted_peak_bytes = 0;

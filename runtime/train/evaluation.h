@@ -25,7 +25,7 @@ struct EvaluationReport {
   int64_t targets = 0;
   double loss = 0;       // mean over all targets, nats
   double task_loss = 0;  // mean over the targets that the dataset's task makes solvable
-  std::vector<PositionLoss> by_position;
+  std::vector<PositionLoss> by_position = {};
 };
 
 // Sums losses by position: buckets [0,64), [64,128), [128,256) ... up to the length, so that the
