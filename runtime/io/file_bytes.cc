@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -11,20 +10,6 @@
 #include "runtime/io/file_descriptor.h"
 
 namespace annulus::runtime {
-namespace {
-
-void ReadAll(int fd, std::byte* to, int64_t size, const std::filesystem::path& path) {
-  for (int64_t done = 0; done < size;) {
-    const ssize_t got = ::read(fd, to + done, static_cast<size_t>(size - done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) ThrowSystemError("read '{}': {}", path.string(), ErrnoText(errno));
-    if (got == 0) ThrowSystemError("'{}' shrank while it was read", path.string());
-    done += got;
-  }
-}
-
-}  // namespace
-
 void FileBytes::Unmap::operator()(void* address) const { ::munmap(address, size); }
 
 FileBytes::FileBytes(const std::filesystem::path& path) {
@@ -40,7 +25,7 @@ FileBytes::FileBytes(const std::filesystem::path& path) {
   const auto size = static_cast<size_t>(status.st_size);
   if (status.st_size < kMapBytes) {
     buffer_ = std::make_unique<std::byte[]>(size);
-    ReadAll(file.get(), buffer_.get(), status.st_size, path);
+    ReadAll(file, {buffer_.get(), size}, path);
     bytes_ = {buffer_.get(), size};
     return;
   }
