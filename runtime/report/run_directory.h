@@ -2,11 +2,11 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "runtime/data/entropy.h"
 #include "runtime/io/json_lines.h"
 #include "runtime/report/memory_report.h"
 #include "runtime/train/trainer.h"
@@ -16,8 +16,9 @@ namespace annulus::runtime {
 // What summary.json holds.
 struct RunSummary {
   TrainReport train;
+  int64_t parameters = 0;
   bool is_task = false;     // a synthetic task: its loss counts, entropies do not
-  double unigram_nats = 0;  // of the held-out text, on the same targets as its loss
+  double unigram_nats = 0;  // of the held-out text, on the very targets of its loss
   double bigram_nats = 0;
   double wall_s = 0;
 };
@@ -40,7 +41,7 @@ class RunDirectory {
 
  private:
   std::filesystem::path path_;
-  std::unique_ptr<JsonLinesWriter> metrics_;
+  std::optional<JsonLines> metrics_;
 };
 
 // memory.json, also the shape of `plan --json`.
