@@ -1,5 +1,6 @@
 #include "runtime/config/ini.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -52,8 +53,8 @@ std::string Unquoted(std::string_view text, std::string_view place) {
 IniEntry ParseLine(std::string_view line, const std::string& section, std::string_view place) {
   if (line.starts_with('[')) {
     const std::string_view header = WithoutComment(line);
-    const std::string_view name = Trim(header.substr(1, header.find(']') - 1));
-    if (!header.ends_with(']') || name.empty() || name.find(']') != std::string_view::npos) {
+    const std::string_view name = Trim(header.substr(1, std::max<size_t>(header.size(), 2) - 2));
+    if (!header.ends_with(']') || name.empty() || name.find_first_of("[]") != name.npos) {
       ThrowConfigError("{}: '{}' is not a section; write [NAME]", place, header);
     }
     return {std::string(name), "", "", 0};

@@ -167,8 +167,9 @@ void SettleSchedule(Draft& draft) {
 
 bool OptionSet::Takes(const Option& option) const {
   if (option.key == "config") return true;
-  const std::string_view group = option.section().empty() ? option.name() : option.section();
-  return std::find(groups.begin(), groups.end(), group) != groups.end();
+  return std::any_of(groups.begin(), groups.end(), [&option](std::string_view group) {
+    return group == option.key || (group == option.section() && !group.empty());
+  });
 }
 
 RunConfig ParseArguments(std::span<const std::string> arguments, const OptionSet& set) {

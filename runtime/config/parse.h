@@ -10,10 +10,10 @@
 
 namespace annulus::runtime {
 
-// The options that a command takes: `config`, and those of these sections or top-level names.
+// The options that a command takes: `config`, and those whose section or whole key is listed.
 struct OptionSet {
   std::string_view command;
-  std::vector<std::string_view> groups;
+  std::vector<std::string_view> groups;  // as in "train", "ranks", "device.threads"
 
   bool Takes(const Option& option) const;
 };

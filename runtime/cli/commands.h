@@ -1,0 +1,26 @@
+// The commands of `annulus`, as data, and their dispatch.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "runtime/config/run_config.h"
+
+namespace annulus::runtime {
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  std::vector<std::string_view> groups;  // the options it takes, see OptionSet
+  int (*run)(const RunConfig& config);   // returns the exit status
+};
+
+std::span<const Command> Commands();
+
+// Runs `annulus` with these arguments, the program's name first. This is the one place that
+// catches: it prints "annulus: error: ..." to stderr. Returns the exit status: 2 for the user's
+// mistake, 3 for a failed call of the system, 4 for a bug in annulus.
+int RunCommand(int argc, const char* const* argv) noexcept;
+
+}  // namespace annulus::runtime

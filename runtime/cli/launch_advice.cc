@@ -1,0 +1,54 @@
+#include "runtime/cli/launch_advice.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace annulus::runtime {
+
+int UsableCores(const LaunchFacts& facts) {
+  int cores = facts.affinity_cores;
+  if (facts.cgroup_cores > 0) cores = std::min(cores, static_cast<int>(facts.cgroup_cores));
+  return std::max(cores, 1);
+}
+
+int ThreadsPerRank(const LaunchFacts& facts) {
+  return facts.threads > 0 ? facts.threads : std::max(1, UsableCores(facts) / facts.ranks);
+}
+
+std::vector<std::string> LaunchAdvice(const LaunchFacts& facts) {
+  std::vector<std::string> advice;
+  const int cores = UsableCores(facts);
+  const int threads = ThreadsPerRank(facts);
+  const int64_t asked = int64_t{threads} * facts.ranks;
+  if (facts.affinity_cores == 1 && facts.cores_online > 1 && threads > 1) {
+    advice.push_back(
+        fmt::format("this process is pinned to 1 of {} cores, but device.threads = {}: launch with "
+                    "mpirun --bind-to none or srun --cpus-per-task={}",
+                    facts.cores_online, threads, threads));
+  } else if (facts.ranks > cores) {
+    advice.push_back(fmt::format(
+        "{} ranks share {} core{}: expect right results, but no speed-up past {} rank{}",
+        facts.ranks, cores, cores == 1 ? "" : "s", cores, cores == 1 ? "" : "s"));
+  } else if (asked > cores) {
+    advice.push_back(fmt::format(
+        "{} rank{} of {} threads want {} cores and have {}: set device.threads to {} or leave it "
+        "out",
+        facts.ranks, facts.ranks == 1 ? "" : "s", threads, asked, cores,
+        std::max(1, cores / facts.ranks)));
+  }
+  if (facts.cgroup_cores > 0 && facts.cgroup_cores < facts.affinity_cores) {
+    advice.push_back(fmt::format(
+        "the control group (a container or a job) allows {:.3g} of the {} cores seen: {} used",
+        facts.cgroup_cores, facts.affinity_cores,
+        cores == 1 ? "1 is" : fmt::format("{} are", cores)));
+  }
+  if (facts.omp_thread_limit > 0 && facts.omp_thread_limit < threads) {
+    advice.push_back(fmt::format("OMP_THREAD_LIMIT = {} holds back {} threads per rank: unset it",
+                                 facts.omp_thread_limit, threads));
+  }
+  return advice;
+}
+
+}  // namespace annulus::runtime
