@@ -41,8 +41,9 @@ void Job::RunRanks(const RunConfig& config,
   if (OverMpi() && transport != TransportKind::kThreads) {
     const auto world = parallel::CreateMpiWorld(*session_, {.deadline = DeadlineOf(config)});
     if (config.ranks > 0 && config.ranks != world->size()) {
-      ThrowConfigError("ranks = {} but {} started {} processes, each of them a rank: leave --ranks out",
-                       config.ranks, NameOf(launch_.launcher), world->size());
+      ThrowConfigError(
+          "ranks = {} but {} started {} processes, each of them a rank: leave --ranks out",
+          config.ranks, NameOf(launch_.launcher), world->size());
     }
     return body(*world);
   }

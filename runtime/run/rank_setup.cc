@@ -6,20 +6,19 @@
 #include <array>
 
 #include "kernels/base/error.h"
-#include "runtime/cli/machine.h"
 #include "runtime/config/validate.h"
 #include "runtime/run/together.h"
 
 namespace annulus::runtime {
 namespace {
 
-// An equal share of the cores that this rank may use: those it is bound to, or those of the machine
-// divided by the ranks on it.
-int DefaultThreads(parallel::Communicator& world, const std::string& host) {
+Placement PlaceRank(const RunConfig& config, parallel::Communicator& world,
+                    const std::string& host) {
   const std::vector<std::string> hosts = world.AllGatherText(host);
   const auto here = static_cast<int>(std::count(hosts.begin(), hosts.end(), host));
-  const int usable = UsableCores();
-  return std::max(1, std::min(AffinityCores(), usable / here));
+  Placement placement = ReadPlacement(here, config.device.threads);
+  placement.ranks = RanksSharingCores(placement, here);
+  return placement;
 }
 
 }  // namespace
@@ -93,9 +92,8 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
                   .host = HostName(),
                   .table = nullptr,
                   .plan = {}};
-  setup.threads =
-      config.device.threads > 0 ? config.device.threads : DefaultThreads(world, setup.host);
-  setup.table = std::make_unique<kernels::CpuTable>(setup.threads);
+  setup.placement = PlaceRank(setup.config, world, setup.host);
+  setup.table = std::make_unique<kernels::CpuTable>(ThreadsPerRank(setup.placement));
   setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
   TryTogether(world, [&] { CheckBudget(setup.config, setup.plan); });
   return setup;

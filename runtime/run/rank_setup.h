@@ -9,6 +9,7 @@
 #include "parallel/process_grid.h"
 #include "runtime/config/run_config.h"
 #include "runtime/data/dataset.h"
+#include "runtime/machine/placement.h"
 #include "runtime/model/decoder_shape.h"
 #include "runtime/train/plan.h"
 
@@ -27,7 +28,7 @@ struct RankSetup {
   DecoderShape shape;
   parallel::ProcessGrid grid;
   std::string host;
-  int threads = 1;
+  Placement placement;
   std::unique_ptr<kernels::CpuTable> table;
   RankPlan plan;
 

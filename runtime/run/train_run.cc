@@ -126,6 +126,9 @@ class TrainRun {
     if (!reports()) return;
     fmt::print("{}\n{}\n", StartUpTable(StartUpRows(cost), setup_.table->Choices(), devices),
                PredictedMemoryTable(ranks));
+    for (const std::string& advice : PlacementAdvice(setup_.placement)) {
+      fmt::print("warning: {}\n", advice);
+    }
   }
 
   std::vector<StartUpRow> StartUpRows(const ModelCost& cost) const;

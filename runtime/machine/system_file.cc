@@ -1,4 +1,4 @@
-#include "runtime/cli/system_file.h"
+#include "runtime/machine/system_file.h"
 
 #include <charconv>
 #include <fstream>

@@ -1,4 +1,4 @@
-#include "runtime/cli/machine.h"
+#include "runtime/machine/machine.h"
 
 #include <sched.h>
 
@@ -7,8 +7,8 @@
 #include <optional>
 #include <set>
 
-#include "runtime/cli/cgroup.h"
-#include "runtime/cli/system_file.h"
+#include "runtime/machine/cgroup.h"
+#include "runtime/machine/system_file.h"
 
 namespace annulus::runtime {
 namespace {

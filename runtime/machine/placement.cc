@@ -1,23 +1,46 @@
-#include "runtime/cli/launch_advice.h"
+#include "runtime/machine/placement.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdlib>
+
+#include "runtime/machine/machine.h"
+#include "runtime/machine/system_file.h"
 
 namespace annulus::runtime {
 
-int UsableCores(const LaunchFacts& facts) {
+Placement ReadPlacement(int ranks, int threads) {
+  const MachineFacts machine = ReadMachine("/");
+  const char* limit = std::getenv("OMP_THREAD_LIMIT");
+  return {.cores_online = machine.cores_online,
+          .affinity_cores = AffinityCores(),
+          .cgroup_cores = machine.cgroup_cores,
+          .ranks = std::max(ranks, 1),
+          .threads = threads,
+          .omp_thread_limit = static_cast<int>(std::min<int64_t>(
+              WholeNumber(limit == nullptr ? "" : limit).value_or(0), INT32_MAX))};
+}
+
+int RanksSharingCores(const Placement& placement, int ranks_here) {
+  const int64_t online = std::max(placement.cores_online, placement.affinity_cores);
+  return static_cast<int>(
+      std::max<int64_t>(1, (int64_t{ranks_here} * placement.affinity_cores + online - 1) / online));
+}
+
+int UsableCores(const Placement& facts) {
   int cores = facts.affinity_cores;
   if (facts.cgroup_cores > 0) cores = std::min(cores, static_cast<int>(facts.cgroup_cores));
   return std::max(cores, 1);
 }
 
-int ThreadsPerRank(const LaunchFacts& facts) {
+int ThreadsPerRank(const Placement& facts) {
   return facts.threads > 0 ? facts.threads : std::max(1, UsableCores(facts) / facts.ranks);
 }
 
-std::vector<std::string> LaunchAdvice(const LaunchFacts& facts) {
+std::vector<std::string> PlacementAdvice(const Placement& facts) {
   std::vector<std::string> advice;
   const int cores = UsableCores(facts);
   const int threads = ThreadsPerRank(facts);

@@ -1,10 +1,10 @@
-#include "runtime/cli/cgroup.h"
+#include "runtime/machine/cgroup.h"
 
 #include <algorithm>
 #include <sstream>
 #include <string>
 
-#include "runtime/cli/system_file.h"
+#include "runtime/machine/system_file.h"
 
 namespace annulus::runtime {
 namespace {
