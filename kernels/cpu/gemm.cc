@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <dnnl.hpp>
@@ -71,6 +72,32 @@ matmul::primitive_desc Plan(const MatMulArgs& args, const dnnl::engine& engine) 
 #endif
 }
 
+// A weight gradient (a transposed) sums over tokens, and is folded in so many of them at a time.
+// Given more, oneDNN may split the sum over threads: bits would depend on their number (2.6.3 does
+// it from 2048 on for results of 64 columns). Costs or gains up to a tenth of the time.
+constexpr int64_t kFoldTokens = 1024;
+
+int64_t FoldDepth(const MatMulArgs& args) {
+  return IsRowMajor(args.a) ? args.a.dim(1) : std::min(args.a.dim(1), kFoldTokens);
+}
+
+// Terms [begin, begin + count) of the sum that a product is.
+MatMulArgs Fold(const MatMulArgs& args, int64_t begin, int64_t count, bool accumulate) {
+  return {args.a.Slice(1, begin, count), args.b.Slice(0, begin, count), args.c, accumulate};
+}
+
+// Calls `work`, with oneDNN's failure told as one of this product.
+template <class Work>
+auto Guarded(const MatMulArgs& args, const Work& work) {
+  try {
+    return work();
+  } catch (const dnnl::error& error) {
+    ThrowSystemError("oneDNN: matmul of {} and {} into {}: {} (status {})", args.a.ToString(),
+                     args.b.ToString(), args.c.ToString(), error.what(),
+                     static_cast<int>(error.status));
+  }
+}
+
 // A sum over no terms.
 void MultiplyNothing(const MatMulArgs& args) {
   if (args.accumulate) return;
@@ -82,44 +109,52 @@ void MultiplyNothing(const MatMulArgs& args) {
 
 }  // namespace
 
-// A primitive and the memory objects its operands are handed over in.
-struct Product {
-  Product(const MatMulArgs& args, const dnnl::engine& engine)
-      : plan(Plan(args, engine)),
-        a(plan.src_desc(), engine, nullptr),
-        b(plan.weights_desc(), engine, nullptr),
-        c(plan.dst_desc(), engine, nullptr),
-        scratch(plan.scratchpad_desc(), engine, nullptr) {}
+struct Gemm::Cache {
+  // A primitive and the memory objects its operands are handed over in.
+  struct Product {
+    Product(const MatMulArgs& args, const dnnl::engine& engine)
+        : plan(Plan(args, engine)),
+          a(plan.src_desc(), engine, nullptr),
+          b(plan.weights_desc(), engine, nullptr),
+          c(plan.dst_desc(), engine, nullptr),
+          scratch(plan.scratchpad_desc(), engine, nullptr) {}
 
-  int64_t scratch_bytes() const { return static_cast<int64_t>(plan.scratchpad_desc().get_size()); }
+    matmul::primitive_desc plan;
+    std::optional<matmul> primitive;
+    memory a, b, c, scratch;
+  };
 
-  void Execute(const MatMulArgs& args, const View& scratch_view, const dnnl::stream& stream) {
-    a.set_data_handle(const_cast<void*>(args.a.data));
-    b.set_data_handle(const_cast<void*>(args.b.data));
-    c.set_data_handle(args.c.data);
-    scratch.set_data_handle(scratch_view.data);
-    if (!primitive) primitive.emplace(plan);
-    primitive->execute(stream, {{DNNL_ARG_SRC, a},
-                                {DNNL_ARG_WEIGHTS, b},
-                                {DNNL_ARG_DST, c},
-                                {DNNL_ARG_SCRATCHPAD, scratch}});
+  // The product's scratch in bytes.
+  int64_t ScratchBytes(const MatMulArgs& args) {
+    return static_cast<int64_t>(Find(args).plan.scratchpad_desc().get_size());
   }
 
-  matmul::primitive_desc plan;
-  std::optional<matmul> primitive;
-  memory a, b, c, scratch;
-};
-
-struct Gemm::Cache {
-  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream{engine};
-  std::unordered_map<Key, Product, KeyHash> products;
+  void Execute(const MatMulArgs& args, const View& scratch) {
+    const int64_t needed = ScratchBytes(args);
+    Check(scratch.size_bytes() >= needed, "matmul scratch of {} bytes, {} needed",
+          scratch.size_bytes(), needed);
+    Product& product = Find(args);
+    if (!product.primitive) product.primitive.emplace(product.plan);
+    product.a.set_data_handle(const_cast<void*>(args.a.data));
+    product.b.set_data_handle(const_cast<void*>(args.b.data));
+    product.c.set_data_handle(args.c.data);
+    product.scratch.set_data_handle(scratch.data);
+    product.primitive->execute(stream, {{DNNL_ARG_SRC, product.a},
+                                        {DNNL_ARG_WEIGHTS, product.b},
+                                        {DNNL_ARG_DST, product.c},
+                                        {DNNL_ARG_SCRATCHPAD, product.scratch}});
+    stream.wait();
+  }
 
   Product& Find(const MatMulArgs& args) {
     const Key key = KeyOf(args);
     if (auto found = products.find(key); found != products.end()) return found->second;
     return products.try_emplace(key, args, engine).first->second;
   }
+
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+  std::unordered_map<Key, Product, KeyHash> products;
 };
 
 Gemm::Gemm(int threads) : threads_(threads), cache_(std::make_unique<Cache>()) {}
@@ -127,22 +162,32 @@ Gemm::~Gemm() = default;
 
 int64_t Gemm::ScratchBytes(const MatMulArgs& given) {
   const MatMulArgs args = WithRowMajorResult(given);
-  if (args.c.size() == 0 || args.a.dim(1) == 0) return 0;
-  omp_set_num_threads(threads_);
-  return cache_->Find(args).scratch_bytes();
+  const int64_t depth = args.a.dim(1), step = FoldDepth(args);
+  if (args.c.size() == 0 || depth == 0) return 0;
+  return Guarded(args, [&] {
+    omp_set_num_threads(threads_);
+    int64_t bytes = cache_->ScratchBytes(Fold(args, 0, step, args.accumulate));
+    if (depth > step) bytes = std::max(bytes, cache_->ScratchBytes(Fold(args, 0, step, true)));
+    if (const int64_t rest = depth % step; rest > 0) {
+      bytes = std::max(bytes, cache_->ScratchBytes(Fold(args, 0, rest, true)));
+    }
+    return bytes;
+  });
 }
 
 void Gemm::MatMul(const MatMulArgs& given, View scratch) {
   const MatMulArgs args = WithRowMajorResult(given);
+  const int64_t depth = args.a.dim(1), step = FoldDepth(args);
   if (args.c.size() == 0) return;
-  if (args.a.dim(1) == 0) return MultiplyNothing(args);
-  // oneDNN plans and runs for the calling thread's OpenMP thread count.
-  omp_set_num_threads(threads_);
-  Product& product = cache_->Find(args);
-  Check(scratch.size_bytes() >= product.scratch_bytes(), "matmul scratch of {} bytes, {} needed",
-        scratch.size_bytes(), product.scratch_bytes());
-  product.Execute(args, scratch, cache_->stream);
-  cache_->stream.wait();
+  if (depth == 0) return MultiplyNothing(args);
+  Guarded(args, [&] {
+    // oneDNN plans and runs for the calling thread's OpenMP thread count.
+    omp_set_num_threads(threads_);
+    for (int64_t begin = 0; begin < depth; begin += step) {
+      const int64_t count = std::min(step, depth - begin);
+      cache_->Execute(Fold(args, begin, count, args.accumulate || begin > 0), scratch);
+    }
+  });
 }
 
 std::string Gemm::Describe() {
