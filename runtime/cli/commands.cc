@@ -55,6 +55,7 @@ const Command& FindCommand(std::string_view name) {
 bool AsksForHelp(std::string_view argument) { return argument == "--help" || argument == "-h"; }
 
 int Dispatch(std::span<const std::string> arguments, Job& job) {
+  job.Detect();
   if (arguments.empty()) ThrowConfigError("a command is missing (see annulus --help)");
   if (AsksForHelp(arguments[0])) {
     fmt::print("{}", GeneralHelp());

@@ -15,8 +15,8 @@ namespace annulus::runtime {
 
 class Job {
  public:
-  // Looks at what launched this process. Starts nothing.
-  Job() : launch_(parallel::DetectLaunch()) {}
+  // Looks at what launched this process. Throws ConfigError where that contradicts itself.
+  void Detect() { launch_ = parallel::DetectLaunch(); }
 
   // Starts MPI where a launcher started several processes, so that mistakes are heard of together.
   // Throws ConfigError where launcher and MPI do not agree, as when N processes each believe they

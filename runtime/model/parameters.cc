@@ -19,38 +19,41 @@ double UniformAt(uint64_t stream, uint64_t index) {
   return static_cast<double>(XXH3_64bits(counter.data(), sizeof(counter)) >> 11) * 0x1p-53;
 }
 
-std::string LayerName(int64_t layer, const char* module) {
-  return fmt::format("model.layers.{}.{}.weight", layer, module);
-}
-
 }  // namespace
 
-ParameterLayout::ParameterLayout(const DecoderShape& shape) : shape_(shape) {
-  const int64_t hidden = shape.hidden_size, width = shape.intermediate_size;
-  const float std = shape.initializer_range;
-  Add("model.embed_tokens.weight", {shape.vocab_size, hidden}, shape.embedding_initializer_range);
-  for (int64_t l = 0; l < shape.num_hidden_layers; ++l) {
-    Add(LayerName(l, "self_attn.q_proj"), {shape.query_size(), hidden}, std);
-    Add(LayerName(l, "self_attn.k_proj"), {shape.kv_size(), hidden}, std);
-    Add(LayerName(l, "self_attn.v_proj"), {shape.kv_size(), hidden}, std);
-    Add(LayerName(l, "self_attn.o_proj"), {hidden, shape.query_size()}, std);
-    Add(LayerName(l, "mlp.gate_proj"), {width, hidden}, std);
-    Add(LayerName(l, "mlp.up_proj"), {width, hidden}, std);
-    Add(LayerName(l, "mlp.down_proj"), {hidden, width}, std);
-  }
-  if (!shape.tie_word_embeddings) Add("lm_head.weight", {shape.vocab_size, hidden}, std);
-  decayed_elements_ = elements_;
-  for (int64_t l = 0; l < shape.num_hidden_layers; ++l) {
-    Add(LayerName(l, "input_layernorm"), {hidden}, 0);
-    Add(LayerName(l, "post_attention_layernorm"), {hidden}, 0);
-  }
-  Add("model.norm.weight", {hidden}, 0);
+HfLlamaConfig ToHfLlama(const DecoderShape& shape, int64_t max_positions) {
+  return {.hidden_size = shape.hidden_size,
+          .intermediate_size = shape.intermediate_size,
+          .num_hidden_layers = shape.num_hidden_layers,
+          .num_attention_heads = shape.num_attention_heads,
+          .num_key_value_heads = shape.num_key_value_heads,
+          .head_dim = shape.head_dim,
+          .vocab_size = shape.vocab_size,
+          .max_position_embeddings = max_positions,
+          .rope_theta = shape.rope_theta,
+          .rms_norm_eps = static_cast<double>(shape.rms_norm_eps),
+          .initializer_range = static_cast<double>(shape.initializer_range),
+          .tie_word_embeddings = shape.tie_word_embeddings};
 }
 
-void ParameterLayout::Add(std::string name, std::vector<int64_t> shape, float initial_std) {
+ParameterLayout::ParameterLayout(const DecoderShape& shape) : shape_(shape) {
+  const std::vector<HfLlamaParameter> parameters = HfLlamaParameters(ToHfLlama(shape, 0));
+  for (const HfLlamaParameter& p : parameters) {
+    const bool embeds = p.name == kHfLlamaEmbedding;
+    if (p.shape.size() == 2) {
+      Add(p, embeds ? shape.embedding_initializer_range : shape.initializer_range);
+    }
+  }
+  decayed_elements_ = elements_;
+  for (const HfLlamaParameter& p : parameters) {
+    if (p.shape.size() == 1) Add(p, 0);
+  }
+}
+
+void ParameterLayout::Add(const HfLlamaParameter& parameter, float initial_std) {
   int64_t size = 1;
-  for (int64_t extent : shape) size *= extent;
-  specs_.push_back({std::move(name), std::move(shape), elements_, size, initial_std});
+  for (int64_t extent : parameter.shape) size *= extent;
+  specs_.push_back({parameter.name, parameter.shape, elements_, size, initial_std});
   elements_ += (size + kElementsPerLine - 1) / kElementsPerLine * kElementsPerLine;
 }
 
@@ -73,22 +76,22 @@ DecoderTensors ParameterLayout::Bind(View flat) const {
   Check(flat.rank == 1 && flat.size() == elements_, "{} for {} elements of parameters",
         flat.ToString(), elements_);
   DecoderTensors tensors;
-  tensors.embed_tokens = Find(flat, "model.embed_tokens.weight");
+  tensors.embed_tokens = Find(flat, kHfLlamaEmbedding);
   for (int64_t l = 0; l < shape_.num_hidden_layers; ++l) {
-    const auto find = [&](const char* module) { return Find(flat, LayerName(l, module)); };
-    tensors.layers.push_back({.input_layernorm = find("input_layernorm"),
-                              .q_proj = find("self_attn.q_proj"),
-                              .k_proj = find("self_attn.k_proj"),
-                              .v_proj = find("self_attn.v_proj"),
-                              .o_proj = find("self_attn.o_proj"),
-                              .post_attention_layernorm = find("post_attention_layernorm"),
-                              .gate_proj = find("mlp.gate_proj"),
-                              .up_proj = find("mlp.up_proj"),
-                              .down_proj = find("mlp.down_proj")});
+    const HfLlamaLayerNames names = HfLlamaLayer(l);
+    tensors.layers.push_back(
+        {.input_layernorm = Find(flat, names.input_layernorm),
+         .q_proj = Find(flat, names.q_proj),
+         .k_proj = Find(flat, names.k_proj),
+         .v_proj = Find(flat, names.v_proj),
+         .o_proj = Find(flat, names.o_proj),
+         .post_attention_layernorm = Find(flat, names.post_attention_layernorm),
+         .gate_proj = Find(flat, names.gate_proj),
+         .up_proj = Find(flat, names.up_proj),
+         .down_proj = Find(flat, names.down_proj)});
   }
-  tensors.norm = Find(flat, "model.norm.weight");
-  tensors.lm_head =
-      shape_.tie_word_embeddings ? tensors.embed_tokens : Find(flat, "lm_head.weight");
+  tensors.norm = Find(flat, kHfLlamaFinalNorm);
+  tensors.lm_head = shape_.tie_word_embeddings ? tensors.embed_tokens : Find(flat, kHfLlamaHead);
   return tensors;
 }
 

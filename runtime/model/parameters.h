@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/base/view.h"
+#include "runtime/io/hf_llama.h"
 #include "runtime/model/decoder_shape.h"
 
 namespace annulus::runtime {
@@ -45,6 +46,9 @@ struct ParameterSpec {
   float initial_std = 0;  // 0: a norm's weight, initially 1
 };
 
+// The model as config.json describes it.
+HfLlamaConfig ToHfLlama(const DecoderShape& shape, int64_t max_positions);
+
 class ParameterLayout {
  public:
   explicit ParameterLayout(const DecoderShape& shape);
@@ -64,7 +68,7 @@ class ParameterLayout {
   }
 
  private:
-  void Add(std::string name, std::vector<int64_t> shape, float initial_std);
+  void Add(const HfLlamaParameter& parameter, float initial_std);
   View Find(View flat, const std::string& name) const;
 
   DecoderShape shape_;

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "runtime/io/atomic_file.h"
+#include "runtime/io/safetensors.h"
 
 namespace annulus::runtime {
 namespace {
@@ -95,6 +96,29 @@ void RunDirectory::WriteSummary(const RunSummary& summary) const {
     json["loss_by_position"] = LossesJson(held_out);
   }
   WriteFileAtomically(path_ / "summary.json", json.dump(kIndent) + "\n");
+}
+
+void RunDirectory::WriteModel(const DecoderShape& shape, int64_t max_positions,
+                              const ParameterLayout& layout, kernels::Kernels& kernels,
+                              ConstView flat) const {
+  const std::filesystem::path directory = path_ / "model";
+  std::filesystem::create_directories(directory);
+  WriteFileAtomically(directory / "config.json",
+                      HfLlamaConfigJson(ToHfLlama(shape, max_positions)));
+  std::vector<SafetensorsEntry> entries;
+  for (const ParameterSpec& spec : layout.specs()) {
+    const ConstView values = flat.Slice(0, spec.offset, spec.size);
+    entries.push_back({.name = spec.name,
+                       .dtype = std::string(SafetensorsDType(values.dtype)),
+                       .shape = spec.shape,
+                       .fill = [values, &kernels](int64_t offset, std::span<std::byte> chunk) {
+                         const int64_t size = SizeOf(values.dtype);
+                         kernels.CopyToHost(
+                             values.Slice(0, offset / size, std::ssize(chunk) / size),
+                             chunk.data());
+                       }});
+  }
+  WriteSafetensors(directory / "model.safetensors", std::move(entries), {{"format", "pt"}});
 }
 
 }  // namespace annulus::runtime

@@ -35,9 +35,9 @@ class RunDirectory {
   void AppendEvaluation(int64_t step, const EvaluationReport& report);
   void WriteMemory(const std::vector<RankMemory>& ranks) const;
   void WriteSummary(const RunSummary& summary) const;
-  // model/ in Hugging Face's Llama layout. `flat` is the parameters on the host.
+  // model/ in Hugging Face's Llama layout. `flat` holds the parameters, on the kernels' device.
   void WriteModel(const DecoderShape& shape, int64_t max_positions, const ParameterLayout& layout,
-                  const float* flat) const;
+                  kernels::Kernels& kernels, ConstView flat) const;
 
  private:
   std::filesystem::path path_;

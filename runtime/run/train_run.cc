@@ -200,7 +200,7 @@ void TrainRun::WriteResults(Program& program, const TrainReport& report,
   }
   directory_->WriteMemory(ranks);
   directory_->WriteModel(setup_.shape, setup_.config.train.sequence_length, program.layout(),
-                         program.parameters().As<float>());
+                         program.kernels(), program.parameters());
   summary.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   directory_->WriteSummary(summary);
   fmt::print("\n{}\n{}results in       {}\n", MemoryTable(ranks), SummaryText(summary),

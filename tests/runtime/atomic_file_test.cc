@@ -2,18 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <filesystem>
-#include <limits>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "kernels/base/error.h"
-#include "runtime/io/json_lines.h"
+#include "tests/runtime/file_size_limit.h"
 #include "tests/runtime/temp_dir.h"
 
 namespace annulus::runtime {
@@ -23,24 +17,6 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-// Lets files grow to `bytes` only, as a full disk would.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit = {bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  void (*handler_)(int);
-  rlimit before_;
-};
 
 TEST(AtomicFileTest, TheNameHoldsOldOrNewContent) {
   const TempDir dir;
@@ -88,41 +64,6 @@ TEST(AtomicFileTest, AFullDiskLeavesTheOldContent) {
                   AllOf(HasSubstr("write '" + path + ".tmp'"), HasSubstr("File too large"))));
   EXPECT_EQ(ReadFile(path), "old");
   EXPECT_FALSE(fs::exists(path + ".tmp"));
-}
-
-TEST(JsonLinesTest, EveryLineIsThereAtOnceAndKeepsItsOrder) {
-  const TempDir dir;
-  const std::string path = dir.Write("metrics.jsonl", "of another run\n");
-  JsonLines lines(path, JsonLines::Start::kEmpty);
-  EXPECT_EQ(ReadFile(path), "");
-  lines.Append({{"step", 1}, {"loss", 2.5}, {"lr", std::numeric_limits<double>::quiet_NaN()}});
-  EXPECT_EQ(ReadFile(path), "{\"step\":1,\"loss\":2.5,\"lr\":null}\n");
-  lines.Append({{"step", 2}});
-  EXPECT_EQ(ReadFile(path), "{\"step\":1,\"loss\":2.5,\"lr\":null}\n{\"step\":2}\n");
-}
-
-TEST(JsonLinesTest, ContinuesAfterTheLastWholeLine) {
-  const TempDir dir;
-  for (const auto& [before, kept] : std::vector<std::pair<std::string, std::string>>{
-           {"", ""}, {"{}\n", "{}\n"}, {"{}\n{\"st", "{}\n"}, {"{\"st", ""}}) {
-    const std::string path = dir.Write("metrics.jsonl", before);
-    JsonLines(path, JsonLines::Start::kContinue).Append({{"step", 2}});
-    EXPECT_EQ(ReadFile(path), kept + "{\"step\":2}\n");
-  }
-}
-
-TEST(JsonLinesTest, FailuresNameCallPathAndReason) {
-  const TempDir dir;
-  const std::string missing = dir.At("none/metrics.jsonl");
-  EXPECT_THAT([&] { JsonLines(missing, JsonLines::Start::kContinue); },
-              ThrowsMessage<SystemError>("open '" + missing + "': No such file or directory"));
-  JsonLines lines(dir.At("metrics.jsonl"), JsonLines::Start::kEmpty);
-  const FileSizeLimit limit(3);
-  EXPECT_THAT(
-      [&] {
-        lines.Append({{"step", 1}});
-      },
-      ThrowsMessage<SystemError>(HasSubstr("metrics.jsonl': File too large")));
 }
 
 }  // namespace
