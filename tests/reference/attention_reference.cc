@@ -34,10 +34,9 @@ class Head {
     return static_cast<size_t>(key_base_ + s * key_stride_ + d);
   }
 
-  // Row t of softmax(scale * q k^T), and its logarithm of the sum of exponentials.
-  std::vector<Real> Probabilities(int64_t t, Real* lse) const {
-    constexpr Real kMinusInfinity = -std::numeric_limits<Real>::infinity();
-    std::vector<Real> row(static_cast<size_t>(keys_), kMinusInfinity);
+  // Row t of scale * q k^T, -inf where the mask forbids.
+  std::vector<Real> Logits(int64_t t) const {
+    std::vector<Real> row(static_cast<size_t>(keys_), -std::numeric_limits<Real>::infinity());
     const int64_t query = inputs_.problem.queries.at(t);
     for (int64_t s = 0; s < keys_; ++s) {
       if (!inputs_.problem.mask.Allows(query, inputs_.keys.at(s))) continue;
@@ -48,14 +47,6 @@ class Head {
       }
       row[static_cast<size_t>(s)] = logit * static_cast<Real>(inputs_.problem.scale);
     }
-    Real max = kMinusInfinity;
-    for (Real logit : row) max = std::max(max, logit);
-    *lse = kMinusInfinity;
-    if (max == kMinusInfinity) return std::vector<Real>(static_cast<size_t>(keys_), Real{0});
-    Real sum = 0;
-    for (Real& p : row) sum += p = std::exp(p - max);
-    for (Real& p : row) p /= sum;
-    *lse = max + std::log(sum);
     return row;
   }
 
@@ -64,11 +55,33 @@ class Head {
   int64_t dim_, queries_, keys_, query_stride_, key_stride_, query_base_, key_base_;
 };
 
+// Replaces logits by their softmax; the logarithm of the sum of their exponentials.
+template <class Real>
+Real Softmax(std::vector<Real>* row) {
+  constexpr Real kMinusInfinity = -std::numeric_limits<Real>::infinity();
+  Real max = kMinusInfinity;
+  for (Real logit : *row) max = std::max(max, logit);
+  Real sum = 0;
+  for (Real& x : *row) sum += x = max == kMinusInfinity ? Real{0} : std::exp(x - max);
+  if (sum == 0) return kMinusInfinity;
+  for (Real& p : *row) p /= sum;
+  return max + std::log(sum);
+}
+
+// Probabilities come from the logits and the row's logarithm of the sum, rounded to Real as any
+// backward pass finds it stored.
+template <class Real>
+std::vector<Real> RecomputedProbabilities(const Head<Real>& head, int64_t t) {
+  std::vector<Real> row = head.Logits(t), softmax = row;
+  const Real lse = Softmax(&softmax);
+  for (Real& x : row) x = std::isinf(x) ? Real{0} : std::exp(x - lse);
+  return row;
+}
+
 template <class Real>
 void BackwardRow(const AttentionInputs& inputs, const std::vector<float>& dout,
                  const Head<Real>& head, int64_t t, AttentionGradients<Real>* gradients) {
-  Real lse;
-  const std::vector<Real> p = head.Probabilities(t, &lse);
+  const std::vector<Real> p = RecomputedProbabilities(head, t);
   std::vector<Real> dp(p.size(), Real{0});
   for (int64_t s = 0; s < head.keys(); ++s) {
     for (int64_t d = 0; d < head.dim(); ++d) {
@@ -108,9 +121,8 @@ AttentionOutput<Real> AttentionForward(const AttentionInputs& inputs) {
     for (int64_t h = 0; h < p.heads; ++h) {
       const Head<Real> head(inputs, b, h);
       for (int64_t t = 0; t < head.queries(); ++t) {
-        Real lse;
-        const std::vector<Real> row = head.Probabilities(t, &lse);
-        result.lse.push_back(lse);
+        std::vector<Real> row = head.Logits(t);
+        result.lse.push_back(Softmax(&row));
         for (int64_t s = 0; s < head.keys(); ++s) {
           for (int64_t d = 0; d < head.dim(); ++d) {
             result.out[head.query_at(t, d)] +=
