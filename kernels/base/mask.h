@@ -59,13 +59,14 @@ struct Mask {
 
   bool Allows(int64_t query, int64_t key) const;
 
-  // kSkip and kWhole are exact for every kind; an answer of kPartial may be conservative for
-  // kBlockSparse only. Constant time for runs of one kind but documents (log) and block-sparse
-  // (blocks covered).
+  // kSkip and kWhole are never wrong; kPartial may be conservative for kBlockSparse only. Constant
+  // time but for documents (log), block-sparse (blocks covered) and windows or documents shorter
+  // than a stride (tokens).
   Coverage Classify(const PositionRun& queries, const PositionRun& keys) const;
 
   // Bit i of bits[j]: query i of `queries` may attend to key j of `keys`.
-  // Requires queries.count <= 64; writes keys.count words.
+  // Requires queries.count <= 64; writes keys.count words, in O(queries.count + keys.count) time
+  // for all but kBlockSparse.
   void FillBits(const PositionRun& queries, const PositionRun& keys, uint64_t* bits) const;
 
   // Exact count of allowed (query, key) pairs, in O(queries) time for all but kBlockSparse.

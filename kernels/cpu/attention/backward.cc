@@ -1,0 +1,339 @@
+// Backward driver. A task is one tile of keys of one key/value head (or all its tiles, when there
+// are heads enough for every thread); it walks the strips of all query heads that read that head.
+// Traffic per tile and strip: Q^T, dO^T and dQ^T lanes and the rows of Q and dO, 7 * 64 * D; the
+// tile's K, V, dK, dV, P and dS stay in the second-level cache.
+#include <omp.h>
+
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <thread>
+
+#include "kernels/cpu/attention/fused_attention.h"
+#include "kernels/cpu/attention/geometry.h"
+
+namespace annulus::kernels::cpu {
+namespace {
+
+constexpr int64_t kTileKeys = 256;
+
+// The widest vector of any instruction set, in floats: rows of gradients are padded to it.
+constexpr int64_t kMaxWidth = 16;
+
+int64_t PaddedDim(int64_t dim) { return (dim + kMaxWidth - 1) / kMaxWidth * kMaxWidth; }
+
+struct BackwardState {
+  BackwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr) : dim(g.dim) {
+    Carver carver(memory);
+    q = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    dout = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    dq = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    lse = carver.Take<float>(g.all_strips * kStripQueries);
+    delta = carver.Take<float>(g.all_strips * kStripQueries);
+    if (bytes != nullptr) *bytes = carver.bytes();
+  }
+
+  float* q_at(int64_t strip) const { return q + strip * kStripQueries * dim; }
+  float* dout_at(int64_t strip) const { return dout + strip * kStripQueries * dim; }
+  float* dq_at(int64_t strip) const { return dq + strip * kStripQueries * dim; }
+  float* lse_at(int64_t strip) const { return lse + strip * kStripQueries; }
+  float* delta_at(int64_t strip) const { return delta + strip * kStripQueries; }
+
+  int64_t dim;
+  float* q;
+  float* dout;
+  float* dq;
+  float* lse;
+  float* delta;
+};
+
+// One thread's. Rows of q and dout are kMaxWidth apart from a power of two, so that the rows of a
+// strip spread over all sets of the first-level cache.
+struct BackwardScratch {
+  BackwardScratch(const Geometry& g, void* memory)
+      : row_stride(PaddedDim(g.dim) + kMaxWidth), gradient_stride(PaddedDim(g.dim)) {
+    Carver carver(memory);
+    k = carver.Take<float>(kTileKeys * g.dim);
+    v = carver.Take<float>(kTileKeys * g.dim);
+    k_panels = carver.Take<float>(kTileKeys * g.dim);
+    dk = carver.Take<float>(kTileKeys * gradient_stride);
+    dv = carver.Take<float>(kTileKeys * gradient_stride);
+    q_rows = carver.Take<float>(kStripQueries * row_stride);
+    dout_rows = carver.Take<float>(kStripQueries * row_stride);
+    probabilities = carver.Take<float>(kTileKeys * kStripQueries);
+    dscores = carver.Take<float>(kTileKeys * kStripQueries);
+    bits = carver.Take<uint64_t>(kTileKeys);
+    bytes = carver.bytes();
+  }
+
+  int64_t row_stride;
+  int64_t gradient_stride;
+  float* k;
+  float* v;
+  float* k_panels;
+  float* dk;
+  float* dv;
+  float* q_rows;
+  float* dout_rows;
+  float* probabilities;
+  float* dscores;
+  uint64_t* bits;
+  int64_t bytes;
+};
+
+// Lets the tiles of keys add to a strip's dQ in ascending order. Tiles are taken in that order
+// from one counter, so the tile waited for is always finished or running on another thread.
+class Turnstile {
+ public:
+  explicit Turnstile(int32_t* turns) : turns_(turns) {}
+
+  void Await(int64_t strip, int64_t tile) const {
+    const std::atomic_ref<int32_t> turn(turns_[strip]);
+    // Spinning for long would starve the thread waited for where threads outnumber cores.
+    for (int spins = 0; turn.load(std::memory_order_acquire) != tile; ++spins) {
+      if (spins >= kSpins) std::this_thread::yield();
+    }
+  }
+  void Pass(int64_t strip, int64_t tile) const {
+    Await(strip, tile);
+    std::atomic_ref<int32_t>(turns_[strip])
+        .store(static_cast<int32_t>(tile + 1), std::memory_order_release);
+  }
+
+ private:
+  static constexpr int kSpins = 200;
+  int32_t* turns_;
+};
+
+// Tiles [begin, end) of keys of one key/value head.
+struct BackwardTask {
+  int64_t batch;
+  int64_t kv_head;
+  int64_t begin;
+  int64_t end;
+};
+
+class BackwardFolder {
+ public:
+  BackwardFolder(const TileKernels& tiles, const AttentionBackwardArgs& args, const KeyBlock& block,
+                 const KeyBlockGradient& gradient, Turnstile turnstile, int threads)
+      : tiles_(tiles),
+        args_(args),
+        block_(block),
+        gradient_(gradient),
+        turnstile_(turnstile),
+        geometry_(args.problem),
+        state_(geometry_, args.state.data),
+        query_tiles_(args.problem.queries, kStripQueries),
+        key_tiles_(block.positions, kTileKeys) {
+    const int64_t kv_heads = args.problem.batch * geometry_.kv_heads;
+    const int64_t tiles_per_head = key_tiles_.count();
+    task_tiles_ = kv_heads >= 4 * threads ? std::max<int64_t>(tiles_per_head, 1) : 1;
+    tasks_per_head_ = (tiles_per_head + task_tiles_ - 1) / task_tiles_;
+    tasks_ = kv_heads * tasks_per_head_;
+  }
+
+  int64_t tasks() const { return tasks_; }
+
+  BackwardTask Task(int64_t i) const {
+    const int64_t head = i / tasks_per_head_;
+    const int64_t begin = i % tasks_per_head_ * task_tiles_;
+    return {head / geometry_.kv_heads, head % geometry_.kv_heads, begin,
+            std::min(begin + task_tiles_, key_tiles_.count())};
+  }
+
+  void Run(const BackwardTask& task, const BackwardScratch& scratch) const {
+    for (int64_t t = task.begin; t < task.end; ++t) RunTile(task, t, scratch);
+  }
+
+ private:
+  void RunTile(const BackwardTask& task, int64_t t, const BackwardScratch& scratch) const {
+    const PositionTile keys = key_tiles_.at(t);
+    bool packed = false;
+    for (int64_t s = 0; s < geometry_.strips; ++s) {
+      const PositionTile queries = query_tiles_.at(s);
+      for (int64_t h = 0; h < geometry_.group; ++h) {
+        const int64_t head = task.kv_head * geometry_.group + h;
+        const int64_t strip = geometry_.Strip(task.batch, head, s);
+        bool rows_packed = false;
+        ForEachKeySpan(args_.problem.mask, queries.run, keys.run, scratch.bits, kTileKeys,
+                       [&](const KeySpan& span) {
+                         if (!packed) PackKeys(task, keys, scratch);
+                         packed = true;
+                         if (!rows_packed) PackQueries(task.batch, head, queries, scratch);
+                         rows_packed = true;
+                         FoldSpan(Tile(span, queries.run.count, strip, scratch), strip, t);
+                       });
+        turnstile_.Pass(strip, t);
+      }
+    }
+    if (packed) AddGradients(task, keys, scratch);
+  }
+
+  void PackKeys(const BackwardTask& task, const PositionTile& keys,
+                const BackwardScratch& scratch) const {
+    const Rows k = Geometry::HeadRows(block_.k, task.batch, task.kv_head, keys);
+    const Rows v = Geometry::HeadRows(block_.v, task.batch, task.kv_head, keys);
+    tiles_.pack_rows(k, scratch.k, geometry_.dim);
+    tiles_.pack_rows(v, scratch.v, geometry_.dim);
+    tiles_.pack_panels(k, scratch.k_panels, kTileKeys);
+    std::fill_n(scratch.dk, keys.run.count * scratch.gradient_stride, 0.0f);
+    std::fill_n(scratch.dv, keys.run.count * scratch.gradient_stride, 0.0f);
+  }
+
+  void PackQueries(int64_t batch, int64_t head, const PositionTile& queries,
+                   const BackwardScratch& scratch) const {
+    tiles_.pack_rows(Geometry::HeadRows(args_.q, batch, head, queries), scratch.q_rows,
+                     scratch.row_stride);
+    tiles_.pack_rows(Geometry::HeadRows(args_.dout, batch, head, queries), scratch.dout_rows,
+                     scratch.row_stride);
+  }
+
+  BackwardTile Tile(const KeySpan& span, int64_t queries, int64_t strip,
+                    const BackwardScratch& scratch) const {
+    BackwardTile tile;
+    tile.keys = span;
+    tile.queries = queries;
+    tile.dim = geometry_.dim;
+    tile.row_stride = scratch.row_stride;
+    tile.gradient_stride = scratch.gradient_stride;
+    tile.scale = args_.problem.scale;
+    tile.q = state_.q_at(strip);
+    tile.dout = state_.dout_at(strip);
+    tile.lse = state_.lse_at(strip);
+    tile.delta = state_.delta_at(strip);
+    tile.q_rows = scratch.q_rows;
+    tile.dout_rows = scratch.dout_rows;
+    tile.k = scratch.k;
+    tile.v = scratch.v;
+    tile.k_panels = scratch.k_panels;
+    tile.probabilities = scratch.probabilities;
+    tile.dscores = scratch.dscores;
+    tile.dq = state_.dq_at(strip);
+    tile.dk = scratch.dk;
+    tile.dv = scratch.dv;
+    return tile;
+  }
+
+  void FoldSpan(const BackwardTile& tile, int64_t strip, int64_t t) const {
+    tiles_.differentiate(tile);
+    tiles_.accumulate_dkv(tile);
+    turnstile_.Await(strip, t);
+    tiles_.accumulate_dq(tile);
+  }
+
+  void AddGradients(const BackwardTask& task, const PositionTile& keys,
+                    const BackwardScratch& scratch) const {
+    const MutableRows dk = Geometry::HeadRows(gradient_.dk, task.batch, task.kv_head, keys);
+    const MutableRows dv = Geometry::HeadRows(gradient_.dv, task.batch, task.kv_head, keys);
+    for (int64_t r = 0; r < dk.count; ++r) {
+      const float* from_k = scratch.dk + r * scratch.gradient_stride;
+      const float* from_v = scratch.dv + r * scratch.gradient_stride;
+      for (int64_t d = 0; d < dk.dim; ++d) {
+        dk.data[r * dk.stride + d] += args_.problem.scale * from_k[d];
+        dv.data[r * dv.stride + d] += from_v[d];
+      }
+    }
+  }
+
+  const TileKernels& tiles_;
+  const AttentionBackwardArgs& args_;
+  const KeyBlock& block_;
+  const KeyBlockGradient& gradient_;
+  Turnstile turnstile_;
+  Geometry geometry_;
+  BackwardState state_;
+  PositionTiles query_tiles_;
+  PositionTiles key_tiles_;
+  int64_t task_tiles_;
+  int64_t tasks_per_head_;
+  int64_t tasks_;
+};
+
+// The sum of a * b in kMaxWidth interleaved partial sums, which compilers keep in vectors.
+float Dot(const float* a, const float* b, int64_t count) {
+  float partial[kMaxWidth] = {};
+  int64_t i = 0;
+  for (; i + kMaxWidth <= count; i += kMaxWidth) {
+    for (int64_t j = 0; j < kMaxWidth; ++j) partial[j] += a[i + j] * b[i + j];
+  }
+  for (int64_t j = 0; i + j < count; ++j) partial[j] += a[i + j] * b[i + j];
+  float sum = 0;
+  for (float x : partial) sum += x;
+  return sum;
+}
+
+int64_t TurnBytes(const Geometry& g) {
+  Carver carver(nullptr);
+  carver.Take<int32_t>(g.all_strips);
+  return carver.bytes();
+}
+
+}  // namespace
+
+int64_t FusedAttention::BackwardStateBytes(const AttentionProblem& problem) {
+  int64_t bytes = 0;
+  BackwardState(Geometry(problem), nullptr, &bytes);
+  return bytes;
+}
+
+int64_t FusedAttention::BackwardScratchBytes(const AttentionProblem& problem, int threads) {
+  const Geometry g(problem);
+  return TurnBytes(g) + threads * BackwardScratch(g, nullptr).bytes;
+}
+
+void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
+  Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
+  const Geometry g(args.problem);
+  const BackwardState state(g, args.state.data);
+  const PositionTiles tiles(args.problem.queries, kStripQueries);
+  const float* lse = args.lse.As<float>();
+  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+    const int64_t strip = g.Strip(batch, head, s);
+    const PositionTile tile = tiles.at(s);
+    const Rows out = Geometry::HeadRows(args.out, batch, head, tile);
+    const Rows dout = Geometry::HeadRows(args.dout, batch, head, tile);
+    tiles_.pack_lanes(Geometry::HeadRows(args.q, batch, head, tile), state.q_at(strip));
+    tiles_.pack_lanes(dout, state.dout_at(strip));
+    std::fill_n(state.dq_at(strip), kStripQueries * g.dim, 0.0f);
+    // +inf makes every probability of an absent or fully masked query an exact zero.
+    std::fill_n(state.lse_at(strip), kStripQueries, std::numeric_limits<float>::infinity());
+    std::fill_n(state.delta_at(strip), kStripQueries, 0.0f);
+    const float* row_lse = lse + (batch * g.heads + head) * g.tokens + tile.token;
+    for (int64_t i = 0; i < tile.run.count; ++i) {
+      if (std::isfinite(row_lse[i])) state.lse_at(strip)[i] = row_lse[i];
+      state.delta_at(strip)[i] = Dot(out.data + i * out.stride, dout.data + i * dout.stride, g.dim);
+    }
+  });
+}
+
+void FusedAttention::BackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
+                                  const KeyBlockGradient& gradient, View scratch) const {
+  const Geometry g(args.problem);
+  char* memory = static_cast<char*>(scratch.data);
+  auto* turns = reinterpret_cast<int32_t*>(memory);
+  std::fill_n(turns, g.all_strips, 0);
+  memory += TurnBytes(g);
+  const BackwardFolder folder(tiles_, args, block, gradient, Turnstile(turns), threads_);
+  const int64_t scratch_bytes = BackwardScratch(g, nullptr).bytes;
+  std::atomic<int64_t> next{0};
+#pragma omp parallel num_threads(threads_)
+  {
+    const BackwardScratch own(g, memory + omp_get_thread_num() * scratch_bytes);
+    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
+  }
+}
+
+void FusedAttention::BackwardFinish(const AttentionBackwardArgs& args, View dq) const {
+  const Geometry g(args.problem);
+  const BackwardState state(g, args.state.data);
+  const PositionTiles tiles(args.problem.queries, kStripQueries);
+  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+    float factor[kStripQueries];
+    std::fill_n(factor, kStripQueries, args.problem.scale);
+    tiles_.unpack_lanes(state.dq_at(g.Strip(batch, head, s)), factor,
+                        Geometry::HeadRows(dq, batch, head, tiles.at(s)));
+  });
+}
+
+}  // namespace annulus::kernels::cpu

@@ -1,0 +1,216 @@
+// Forward driver. A task is a few strips that read the same key/value head; it walks the tiles of
+// keys, packs each once and folds it into every strip of the task.
+// Traffic per task and tile: K and V read and packed once, 2 * tile * D; each strip's O^T read and
+// written once. The tile of K, V and P stays in the second-level cache.
+#include <omp.h>
+
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/attention/fused_attention.h"
+#include "kernels/cpu/attention/geometry.h"
+
+namespace annulus::kernels::cpu {
+namespace {
+
+constexpr int64_t kTileKeys = 192;
+// Packing a tile costs about as much as folding a tenth of a strip.
+constexpr int64_t kMaxTaskStrips = 8;
+
+struct ForwardState {
+  ForwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr) : dim(g.dim) {
+    Carver carver(memory);
+    q = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    out = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    reference = carver.Take<float>(g.all_strips * kStripQueries);
+    sum = carver.Take<float>(g.all_strips * kStripQueries);
+    if (bytes != nullptr) *bytes = carver.bytes();
+  }
+
+  float* q_at(int64_t strip) const { return q + strip * kStripQueries * dim; }
+  float* out_at(int64_t strip) const { return out + strip * kStripQueries * dim; }
+  float* reference_at(int64_t strip) const { return reference + strip * kStripQueries; }
+  float* sum_at(int64_t strip) const { return sum + strip * kStripQueries; }
+
+  int64_t dim;
+  float* q;
+  float* out;
+  float* reference;
+  float* sum;
+};
+
+// One thread's.
+struct ForwardScratch {
+  ForwardScratch(const Geometry& g, void* memory) {
+    Carver carver(memory);
+    k = carver.Take<float>(kTileKeys * g.dim);
+    v = carver.Take<float>(kTileKeys * g.dim);
+    probabilities = carver.Take<float>(kTileKeys * kStripQueries);
+    bits = carver.Take<uint64_t>(kTileKeys);
+    bytes = carver.bytes();
+  }
+
+  float* k;
+  float* v;
+  float* probabilities;
+  uint64_t* bits;
+  int64_t bytes;
+};
+
+// Strips [begin, end) of the heads that share a key/value head, counted strip by strip with the
+// heads inside.
+struct ForwardTask {
+  int64_t batch;
+  int64_t kv_head;
+  int64_t begin;
+  int64_t end;
+};
+
+class ForwardFolder {
+ public:
+  ForwardFolder(const TileKernels& tiles, const AttentionForwardArgs& args, const KeyBlock& block,
+                int threads)
+      : tiles_(tiles),
+        problem_(args.problem),
+        block_(block),
+        geometry_(problem_),
+        state_(geometry_, args.state.data),
+        query_tiles_(problem_.queries, kStripQueries),
+        key_tiles_(block.positions, kTileKeys) {
+    const int64_t kv_heads = problem_.batch * geometry_.kv_heads;
+    const int64_t strips = geometry_.strips * geometry_.group;
+    task_strips_ = std::clamp<int64_t>(kv_heads * strips / (4 * threads), 1, kMaxTaskStrips);
+    tasks_per_head_ = (strips + task_strips_ - 1) / task_strips_;
+    tasks_ = kv_heads * tasks_per_head_;
+  }
+
+  int64_t tasks() const { return tasks_; }
+
+  // The later strips see more keys under a causal mask, so they come first.
+  ForwardTask Task(int64_t i) const {
+    const int64_t head = i / tasks_per_head_;
+    const int64_t begin = (tasks_per_head_ - 1 - i % tasks_per_head_) * task_strips_;
+    return {head / geometry_.kv_heads, head % geometry_.kv_heads, begin,
+            std::min(begin + task_strips_, geometry_.strips * geometry_.group)};
+  }
+
+  void Run(const ForwardTask& task, const ForwardScratch& scratch) const {
+    for (int64_t t = 0; t < key_tiles_.count(); ++t) FoldTile(task, key_tiles_.at(t), scratch);
+  }
+
+ private:
+  void FoldTile(const ForwardTask& task, const PositionTile& keys,
+                const ForwardScratch& scratch) const {
+    bool packed = false;
+    for (int64_t s = task.begin; s < task.end; ++s) {
+      const PositionTile queries = query_tiles_.at(s / geometry_.group);
+      const int64_t head = task.kv_head * geometry_.group + s % geometry_.group;
+      const int64_t strip = geometry_.Strip(task.batch, head, s / geometry_.group);
+      ForEachKeySpan(problem_.mask, queries.run, keys.run, scratch.bits, kTileKeys,
+                     [&](const KeySpan& span) {
+                       if (!packed) Pack(task, keys, scratch);
+                       packed = true;
+                       FoldSpan(span, queries.run.count, strip, scratch);
+                     });
+    }
+  }
+
+  void Pack(const ForwardTask& task, const PositionTile& keys,
+            const ForwardScratch& scratch) const {
+    const auto rows = [&](const ConstView& x) {
+      return Geometry::HeadRows(x, task.batch, task.kv_head, keys);
+    };
+    tiles_.pack_rows(rows(block_.k), scratch.k, geometry_.dim);
+    tiles_.pack_panels(rows(block_.v), scratch.v, kTileKeys);
+  }
+
+  void FoldSpan(const KeySpan& span, int64_t queries, int64_t strip,
+                const ForwardScratch& scratch) const {
+    ForwardTile tile;
+    tile.keys = span;
+    tile.queries = queries;
+    tile.dim = geometry_.dim;
+    tile.scale = problem_.scale;
+    tile.q = state_.q_at(strip);
+    tile.k = scratch.k;
+    tile.v = scratch.v;
+    tile.out = state_.out_at(strip);
+    tile.reference = state_.reference_at(strip);
+    tile.sum = state_.sum_at(strip);
+    tile.probabilities = scratch.probabilities;
+    tiles_.fold(tile);
+  }
+
+  const TileKernels& tiles_;
+  const AttentionProblem& problem_;
+  const KeyBlock& block_;
+  Geometry geometry_;
+  ForwardState state_;
+  PositionTiles query_tiles_;
+  PositionTiles key_tiles_;
+  int64_t task_strips_;
+  int64_t tasks_per_head_;
+  int64_t tasks_;
+};
+
+}  // namespace
+
+int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) {
+  int64_t bytes = 0;
+  ForwardState(Geometry(problem), nullptr, &bytes);
+  return bytes;
+}
+
+int64_t FusedAttention::ForwardScratchBytes(const AttentionProblem& problem, int threads) {
+  return threads * ForwardScratch(Geometry(problem), nullptr).bytes;
+}
+
+void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
+  Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
+  const Geometry g(args.problem);
+  const ForwardState state(g, args.state.data);
+  const PositionTiles tiles(args.problem.queries, kStripQueries);
+  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+    const int64_t strip = g.Strip(batch, head, s);
+    tiles_.pack_lanes(Geometry::HeadRows(args.q, batch, head, tiles.at(s)), state.q_at(strip));
+    std::fill_n(state.out_at(strip), kStripQueries * g.dim, 0.0f);
+    std::fill_n(state.reference_at(strip), kStripQueries, -std::numeric_limits<float>::infinity());
+    std::fill_n(state.sum_at(strip), kStripQueries, 0.0f);
+  });
+}
+
+void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
+                                 View scratch) const {
+  const ForwardFolder folder(tiles_, args, block, threads_);
+  const int64_t scratch_bytes = ForwardScratchBytes(args.problem, 1);
+  std::atomic<int64_t> next{0};
+#pragma omp parallel num_threads(threads_)
+  {
+    const ForwardScratch own(Geometry(args.problem), static_cast<char*>(scratch.data) +
+                                                         omp_get_thread_num() * scratch_bytes);
+    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
+  }
+}
+
+void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const {
+  const Geometry g(args.problem);
+  const ForwardState state(g, args.state.data);
+  const PositionTiles tiles(args.problem.queries, kStripQueries);
+  float* lse_data = lse.As<float>();
+  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+    const int64_t strip = g.Strip(batch, head, s);
+    const PositionTile tile = tiles.at(s);
+    const float* sum = state.sum_at(strip);
+    const float* reference = state.reference_at(strip);
+    float* row_lse = lse_data + (batch * g.heads + head) * g.tokens + tile.token;
+    float factor[kStripQueries];
+    for (int64_t i = 0; i < kStripQueries; ++i) factor[i] = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
+    for (int64_t i = 0; i < tile.run.count; ++i) {
+      row_lse[i] = static_cast<float>(reference[i] + std::log(double{sum[i]}));
+    }
+    tiles_.unpack_lanes(state.out_at(strip), factor, Geometry::HeadRows(out, batch, head, tile));
+  });
+}
+
+}  // namespace annulus::kernels::cpu

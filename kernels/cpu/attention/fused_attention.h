@@ -1,0 +1,41 @@
+// Fused attention on a chosen instruction set: the drivers that walk strips, tiles, heads and
+// threads around the arithmetic of tiles.h. Contracts are those of KernelTable's methods.
+//
+// Forward: threads take strips of queries. Backward: threads take tiles of keys, with dK and dV of
+// the tile to themselves; a strip's dQ takes the tiles in ascending order, whoever computes them,
+// so that bits depend on nothing but the problem and the instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/base/ops.h"
+#include "kernels/cpu/attention/tiles.h"
+
+namespace annulus::kernels::cpu {
+
+class FusedAttention {
+ public:
+  // `tiles` must outlive this; threads >= 1.
+  FusedAttention(const TileKernels& tiles, int threads) : tiles_(tiles), threads_(threads) {}
+
+  // State: 2 * T * D f32 per head (packed q, running output) and two values per query.
+  static int64_t ForwardStateBytes(const AttentionProblem& problem);
+  static int64_t ForwardScratchBytes(const AttentionProblem& problem, int threads);
+  void ForwardBegin(const AttentionForwardArgs& args) const;
+  void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View scratch) const;
+  void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const;
+
+  // State: 3 * T * D f32 per head (packed q and dout, running dq) and two values per query.
+  static int64_t BackwardStateBytes(const AttentionProblem& problem);
+  static int64_t BackwardScratchBytes(const AttentionProblem& problem, int threads);
+  void BackwardBegin(const AttentionBackwardArgs& args) const;
+  void BackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
+                    const KeyBlockGradient& gradient, View scratch) const;
+  void BackwardFinish(const AttentionBackwardArgs& args, View dq) const;
+
+ private:
+  const TileKernels& tiles_;
+  int threads_;
+};
+
+}  // namespace annulus::kernels::cpu

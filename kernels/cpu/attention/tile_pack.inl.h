@@ -1,0 +1,109 @@
+// Packing between the caller's rows and the operand layouts of tiles.h: O(tokens * dim) copies.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/cpu/attention/tile_multiply.inl.h"
+#include "kernels/cpu/attention/tiles.h"
+
+namespace annulus::kernels::cpu {
+namespace {
+
+// Four floats, by the vector extension of GCC and Clang: every CPU has them.
+typedef float Quad __attribute__((vector_size(16)));
+
+ANNULUS_INLINE Quad LoadQuad(const float* from) {
+  Quad quad;
+  __builtin_memcpy(&quad, from, sizeof(quad));
+  return quad;
+}
+ANNULUS_INLINE void StoreQuad(float* to, Quad quad) { __builtin_memcpy(to, &quad, sizeof(quad)); }
+
+ANNULUS_INLINE void Transpose(Quad (&r)[4]) {
+  const Quad a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+  const Quad b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+  const Quad c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+  const Quad d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  r[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  r[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+// Offset of (lane, column 0) in the lanes layout.
+template <class Isa>
+ANNULUS_INLINE int64_t LaneOffset(int64_t lane, int64_t dim) {
+  return lane / kLanes<Isa> * kLanes<Isa> * dim + lane % kLanes<Isa>;
+}
+
+// Lanes of absent queries are zero.
+template <class Isa>
+void PackLanes(const Rows& from, float* lanes) {
+  for (int64_t lane = 0; lane < kStripQueries; lane += 4) {
+    float* to = lanes + LaneOffset<Isa>(lane, from.dim);
+    int64_t d = 0;
+    if (lane + 4 <= from.count) {
+      const float* row = from.data + lane * from.stride;
+      for (; d + 4 <= from.dim; d += 4) {
+        Quad r[4];
+        ANNULUS_UNROLL
+        for (int i = 0; i < 4; ++i) r[i] = LoadQuad(row + i * from.stride + d);
+        Transpose(r);
+        ANNULUS_UNROLL
+        for (int i = 0; i < 4; ++i) StoreQuad(to + (d + i) * kLanes<Isa>, r[i]);
+      }
+    }
+    for (; d < from.dim; ++d) {
+      for (int64_t i = 0; i < 4; ++i) {
+        const bool present = lane + i < from.count;
+        to[d * kLanes<Isa> + i] = present ? from.data[(lane + i) * from.stride + d] : 0.0f;
+      }
+    }
+  }
+}
+
+template <class Isa>
+void UnpackLanes(const float* lanes, const float* factor, const MutableRows& to) {
+  for (int64_t lane = 0; lane < to.count; lane += 4) {
+    const float* from = lanes + LaneOffset<Isa>(lane, to.dim);
+    float* row = to.data + lane * to.stride;
+    const Quad scale = LoadQuad(factor + lane);
+    int64_t d = 0;
+    if (lane + 4 <= to.count) {
+      for (; d + 4 <= to.dim; d += 4) {
+        Quad r[4];
+        ANNULUS_UNROLL
+        for (int i = 0; i < 4; ++i) r[i] = LoadQuad(from + (d + i) * kLanes<Isa>) * scale;
+        Transpose(r);
+        ANNULUS_UNROLL
+        for (int i = 0; i < 4; ++i) StoreQuad(row + i * to.stride + d, r[i]);
+      }
+    }
+    for (; d < to.dim; ++d) {
+      for (int64_t i = 0; i < 4 && lane + i < to.count; ++i) {
+        row[i * to.stride + d] = from[d * kLanes<Isa> + i] * factor[lane + i];
+      }
+    }
+  }
+}
+
+void PackRows(const Rows& from, float* rows, int64_t row_stride) {
+  for (int64_t r = 0; r < from.count; ++r, rows += row_stride) {
+    __builtin_memcpy(rows, from.data + r * from.stride, static_cast<size_t>(from.dim) * 4);
+    for (int64_t d = from.dim; d < row_stride; ++d) rows[d] = 0.0f;
+  }
+}
+
+void PackPanels(const Rows& from, float* panels, int64_t panel_rows) {
+  ForPanels(from.dim, [&](int64_t column, auto columns) {
+    constexpr int M = decltype(columns)::value;
+    const float* row = from.data + column;
+    float* to = panels + column * panel_rows;
+    for (int64_t r = 0; r < from.count; ++r, row += from.stride, to += M) {
+      __builtin_memcpy(to, row, sizeof(float) * M);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace annulus::kernels::cpu

@@ -1,0 +1,266 @@
+#include "tests/kernels/attention_fixture.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/cpu/attention/fused_attention.h"
+
+namespace annulus::kernels::cpu {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// 64-byte aligned memory of exactly `bytes`, so that a sanitizer sees the first byte too many.
+class Memory {
+ public:
+  explicit Memory(int64_t bytes)
+      : data_(::operator new (static_cast<size_t>(bytes), std::align_val_t{64})), bytes_(bytes) {
+    std::memset(data_, 0xff, static_cast<size_t>(bytes));  // every float a NaN
+  }
+  ~Memory() { ::operator delete (data_, std::align_val_t{64}); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  View view() const { return View(data_, DType::kByte, {bytes_}); }
+
+ private:
+  void* data_;
+  int64_t bytes_;
+};
+
+std::vector<float> Poisoned(size_t count) { return std::vector<float>(count, kNaN); }
+
+// Tokens [token, token + count) of a tensor [B,S,Hkv,D], as a tensor of their own.
+class BlockCopy {
+ public:
+  BlockCopy(const AttentionProblem& p, int64_t all_tokens, int64_t token, int64_t count)
+      : row_(p.kv_heads * p.head_dim),
+        batch_(p.batch),
+        all_(all_tokens),
+        token_(token),
+        count_(count) {}
+
+  std::vector<float> Take(const std::vector<float>& whole) const {
+    std::vector<float> part;
+    for (int64_t b = 0; b < batch_; ++b) {
+      const auto from = whole.begin() + (b * all_ + token_) * row_;
+      part.insert(part.end(), from, from + count_ * row_);
+    }
+    return part;
+  }
+  void Put(const std::vector<float>& part, std::vector<float>* whole) const {
+    for (int64_t b = 0; b < batch_; ++b) {
+      std::copy_n(part.begin() + b * count_ * row_, count_ * row_,
+                  whole->begin() + (b * all_ + token_) * row_);
+    }
+  }
+
+ private:
+  int64_t row_, batch_, all_, token_, count_;
+};
+
+class Runner {
+ public:
+  Runner(const AttentionCase& c, const TileKernels& tiles, int threads)
+      : c_(c), p_(c.inputs.problem), fused_(tiles, threads), threads_(threads) {}
+
+  AttentionResult Run() {
+    Forward();
+    Backward();
+    return std::move(result_);
+  }
+
+ private:
+  template <class Float>
+  auto Query(std::vector<Float>& x) const {
+    return View(x.data(), DType::kF32, {p_.batch, p_.query_tokens(), p_.heads, p_.head_dim});
+  }
+  ConstView Query(const std::vector<float>& x) const {
+    return ConstView(x.data(), DType::kF32, {p_.batch, p_.query_tokens(), p_.heads, p_.head_dim});
+  }
+  View Lse(std::vector<float>& x) const {
+    return View(x.data(), DType::kF32, {p_.batch, p_.heads, p_.query_tokens()});
+  }
+  View Key(std::vector<float>& x, int64_t tokens) const {
+    return View(x.data(), DType::kF32, {p_.batch, tokens, p_.kv_heads, p_.head_dim});
+  }
+
+  // Calls visit(block, copy) with the tensors of each block.
+  template <class Visit>
+  void ForEachBlock(Visit visit) {
+    int64_t token = 0;
+    for (const Positions& positions : c_.blocks) {
+      const int64_t count = positions.tokens();
+      const BlockCopy copy(p_, c_.inputs.keys.tokens(), token, count);
+      std::vector<float> k = copy.Take(c_.inputs.k), v = copy.Take(c_.inputs.v);
+      visit(KeyBlock{Key(k, count), Key(v, count), positions}, copy);
+      token += count;
+    }
+  }
+
+  void Forward() {
+    const Memory state(FusedAttention::ForwardStateBytes(p_));
+    const AttentionForwardArgs args{p_, Query(c_.inputs.q), state.view()};
+    fused_.ForwardBegin(args);
+    ForEachBlock([&](const KeyBlock& block, const BlockCopy&) {
+      const Memory scratch(FusedAttention::ForwardScratchBytes(p_, threads_));
+      fused_.ForwardFold(args, block, scratch.view());
+    });
+    result_.output.out = Poisoned(c_.inputs.q.size());
+    result_.output.lse = Poisoned(static_cast<size_t>(p_.batch * p_.heads * p_.query_tokens()));
+    fused_.ForwardFinish(args, Query(result_.output.out), Lse(result_.output.lse));
+  }
+
+  void Backward() {
+    const Memory state(FusedAttention::BackwardStateBytes(p_));
+    const AttentionBackwardArgs args{p_,
+                                     Query(c_.inputs.q),
+                                     Query(result_.output.out),
+                                     Query(c_.dout),
+                                     Lse(result_.output.lse),
+                                     state.view()};
+    fused_.BackwardBegin(args);
+    result_.gradients.dk = Poisoned(c_.inputs.k.size());
+    result_.gradients.dv = Poisoned(c_.inputs.v.size());
+    ForEachBlock([&](const KeyBlock& block, const BlockCopy& copy) {
+      const Memory scratch(FusedAttention::BackwardScratchBytes(p_, threads_));
+      const int64_t tokens = block.positions.tokens();
+      std::vector<float> dk(static_cast<size_t>(block.k.size()), c_.gradient_start), dv(dk);
+      fused_.BackwardFold(args, block, {Key(dk, tokens), Key(dv, tokens)}, scratch.view());
+      copy.Put(dk, &result_.gradients.dk);
+      copy.Put(dv, &result_.gradients.dv);
+    });
+    result_.gradients.dq = Poisoned(c_.inputs.q.size());
+    fused_.BackwardFinish(args, Query(result_.gradients.dq));
+  }
+
+  const AttentionCase& c_;
+  const AttentionProblem& p_;
+  FusedAttention fused_;
+  int threads_;
+  AttentionResult result_;
+};
+
+// Largest absolute difference; equal infinities differ by nothing, a NaN by infinity.
+double MaxError(const std::vector<float>& values, const std::vector<double>& truth) {
+  EXPECT_EQ(values.size(), truth.size());
+  double error = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (double{values[i]} == truth[i]) continue;
+    const double e = std::abs(double{values[i]} - truth[i]);
+    error = std::max(error, std::isfinite(e) ? e : std::numeric_limits<double>::infinity());
+  }
+  return error;
+}
+
+double MaxMagnitude(const std::vector<double>& values) {
+  double magnitude = 0;
+  for (double x : values) {
+    if (std::isfinite(x)) magnitude = std::max(magnitude, std::abs(x));
+  }
+  return magnitude;
+}
+
+struct Tensor {
+  const char* name;
+  const std::vector<float>& fused;
+  const std::vector<float>& plain;
+  const std::vector<double>& truth;
+};
+
+void ExpectWithinTolerance(const Tensor& t) {
+  constexpr double kFloor = 4 * std::numeric_limits<float>::epsilon();
+  const double tolerance = 2 * MaxError(t.plain, t.truth) + kFloor * MaxMagnitude(t.truth);
+  EXPECT_LE(MaxError(t.fused, t.truth), tolerance) << t.name;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
+void ExpectSameBits(const AttentionResult& a, const AttentionResult& b) {
+  EXPECT_TRUE(SameBits(a.output.out, b.output.out));
+  EXPECT_TRUE(SameBits(a.output.lse, b.output.lse));
+  EXPECT_TRUE(SameBits(a.gradients.dq, b.gradients.dq));
+  EXPECT_TRUE(SameBits(a.gradients.dk, b.gradients.dk));
+  EXPECT_TRUE(SameBits(a.gradients.dv, b.gradients.dv));
+}
+
+}  // namespace
+
+AttentionCase MakeCase(const AttentionProblem& problem, const std::vector<Positions>& blocks,
+                       uint32_t seed) {
+  Positions keys;
+  for (const Positions& block : blocks) {
+    for (int r = 0; r < block.runs(); ++r) keys.Append(block.run(r));
+  }
+  AttentionCase c{reference::RandomAttentionInputs(problem, keys, seed), blocks, {}, 0};
+  c.dout = reference::RandomNormal(c.inputs.query_elements(), seed + 3);
+  return c;
+}
+
+AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int threads) {
+  return Runner(c, tiles, threads).Run();
+}
+
+void ExpectAccurate(const AttentionCase& c) {
+  const auto output = reference::AttentionForward<double>(c.inputs);
+  const auto plain_output = reference::AttentionForward<float>(c.inputs);
+  auto gradients = reference::AttentionBackward<double>(c.inputs, c.dout);
+  auto plain_gradients = reference::AttentionBackward<float>(c.inputs, c.dout);
+  for (auto* x : {&gradients.dk, &gradients.dv}) {
+    for (double& value : *x) value += double{c.gradient_start};
+  }
+  for (auto* x : {&plain_gradients.dk, &plain_gradients.dv}) {
+    for (float& value : *x) value += c.gradient_start;
+  }
+  for (const TileKernels* tiles : RunnableTileKernels()) {
+    SCOPED_TRACE(tiles->isa);
+    const AttentionResult fused = RunFused(c, *tiles, 1);
+    ExpectWithinTolerance({"out", fused.output.out, plain_output.out, output.out});
+    ExpectWithinTolerance({"lse", fused.output.lse, plain_output.lse, output.lse});
+    ExpectWithinTolerance({"dq", fused.gradients.dq, plain_gradients.dq, gradients.dq});
+    ExpectWithinTolerance({"dk", fused.gradients.dk, plain_gradients.dk, gradients.dk});
+    ExpectWithinTolerance({"dv", fused.gradients.dv, plain_gradients.dv, gradients.dv});
+    for (int threads : {2, 3}) ExpectSameBits(fused, RunFused(c, *tiles, threads));
+  }
+}
+
+AttentionProblem MakeProblem(const Mask& mask, const Positions& queries, int64_t head_dim) {
+  AttentionProblem problem;
+  problem.heads = 2;
+  problem.head_dim = head_dim;
+  problem.scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  problem.queries = queries;
+  problem.mask = mask;
+  return problem;
+}
+
+Mask MakeMask(MaskKind kind, int64_t length) {
+  static const std::vector<int64_t> kStarts = {0, 1, 30, 31, 97, 180};
+  Mask mask;
+  mask.kind = kind;
+  mask.length = length;
+  mask.window = 41;
+  mask.document_starts = kStarts;
+  mask.blocks = {.block_tokens = 24, .window_blocks = 1, .global_blocks = 1, .random_blocks = 1};
+  return mask;
+}
+
+std::vector<MaskKind> AllMaskKinds() {
+  return {MaskKind::kFull, MaskKind::kCausal, MaskKind::kWindow, MaskKind::kDocuments,
+          MaskKind::kBlockSparse};
+}
+
+std::string TestName(MaskKind kind) {
+  std::string name(NameOf(kind));
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+}  // namespace annulus::kernels::cpu
