@@ -1,4 +1,5 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -26,7 +27,9 @@ reference::AdamWState<Real> Stepped(const AdamWArgs& args, const TestTensor& gra
   return state;
 }
 
-TEST(AdamW, MatchesReference) {
+class AdamW : public EveryTarget {};
+
+TEST_P(AdamW, MatchesReference) {
   for (int64_t size : {1, 3, 17, 63, 64, 65, 1000, 40000}) {
     for (int64_t step : {1, 2, 1000, 1000000}) {
       SCOPED_TRACE(fmt::format("{} elements, step {}", size, step));
@@ -53,6 +56,8 @@ TEST(AdamW, MatchesReference) {
     }
   }
 }
+
+ANNULUS_ON_EVERY_TARGET(AdamW);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

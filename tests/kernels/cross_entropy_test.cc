@@ -1,4 +1,5 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -11,7 +12,9 @@ std::vector<Real> Scaled(std::vector<Real> values, float scale) {
   return values;
 }
 
-TEST(CrossEntropy, MatchesReference) {
+class CrossEntropy : public EveryTarget {};
+
+TEST_P(CrossEntropy, MatchesReference) {
   constexpr float kScale = 0.125f;
   for (const auto [rows, vocabulary] : kExtents) {
     SCOPED_TRACE(fmt::format("{} x {}", rows, vocabulary));
@@ -33,7 +36,7 @@ TEST(CrossEntropy, MatchesReference) {
   }
 }
 
-TEST(CrossEntropy, RowWithoutTargetCostsNothing) {
+TEST_P(CrossEntropy, RowWithoutTargetCostsNothing) {
   TestTensor logits = TestTensor::Random({2, 70}, 1), loss({2});
   const std::vector<int32_t> labels = {-1, -100};
   cpu::CrossEntropy({logits.view(), Tokens(labels), loss.view(), 1.0f}, 1);
@@ -42,7 +45,7 @@ TEST(CrossEntropy, RowWithoutTargetCostsNothing) {
 }
 
 // Equal logits: the loss is ln V whatever their size, and the gradient sums to zero.
-TEST(CrossEntropy, IsStableForLargeLogits) {
+TEST_P(CrossEntropy, IsStableForLargeLogits) {
   for (float level : {-3e38f, 0.0f, 3e38f}) {
     TestTensor logits({1, 64}), loss({1});
     std::fill(logits.values().begin(), logits.values().end(), level);
@@ -54,7 +57,7 @@ TEST(CrossEntropy, IsStableForLargeLogits) {
 }
 
 // A broken run must not look sound.
-TEST(CrossEntropy, KeepsNaN) {
+TEST_P(CrossEntropy, KeepsNaN) {
   for (size_t broken : {size_t{0}, size_t{20}, size_t{69}}) {
     TestTensor logits = TestTensor::Random({1, 70}, 1), loss({1});
     logits.values()[broken] = std::nanf("");
@@ -64,11 +67,13 @@ TEST(CrossEntropy, KeepsNaN) {
   }
 }
 
-TEST(CrossEntropy, RefusesLabelsOutsideTheVocabulary) {
+TEST_P(CrossEntropy, RefusesLabelsOutsideTheVocabulary) {
   TestTensor logits = TestTensor::Random({1, 7}, 1), loss({1});
   const std::vector<int32_t> labels = {7};
   EXPECT_THROW(cpu::CrossEntropy({logits.view(), Tokens(labels), loss.view()}, 1), InternalError);
 }
+
+ANNULUS_ON_EVERY_TARGET(CrossEntropy);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,4 +1,5 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 
 namespace annulus::kernels::testing {
@@ -26,8 +27,10 @@ TEST(Embedding, CopiesRows) {
   }
 }
 
+class EmbeddingBackward : public EveryTarget {};
+
 // The order of the sum is fixed, so the result is known to the bit.
-TEST(EmbeddingBackward, AddsRowsInOrder) {
+TEST_P(EmbeddingBackward, AddsRowsInOrder) {
   for (const auto [rows, hidden] : kExtents) {
     TestTensor dout = TestTensor::Random({rows, hidden}, 1);
     const TestTensor before = TestTensor::Random({kVocabulary, hidden}, 2);
@@ -57,6 +60,8 @@ TEST(Embedding, RefusesTokensOutsideTheVocabulary) {
                  InternalError);
   }
 }
+
+ANNULUS_ON_EVERY_TARGET(EmbeddingBackward);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,4 +1,5 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -7,7 +8,9 @@ namespace {
 
 constexpr float kEps = 1e-5f;
 
-TEST(RmsNorm, MatchesReference) {
+class RmsNorm : public EveryTarget {};
+
+TEST_P(RmsNorm, MatchesReference) {
   for (const auto [rows, hidden] : kExtents) {
     SCOPED_TRACE(fmt::format("{} x {}", rows, hidden));
     TestTensor x = TestTensor::Random({rows, hidden}, 1);
@@ -24,7 +27,7 @@ TEST(RmsNorm, MatchesReference) {
   }
 }
 
-TEST(RmsNorm, RowOfZerosIsZero) {
+TEST_P(RmsNorm, RowOfZerosIsZero) {
   TestTensor x({1, 5}), weight = TestTensor::Random({5}, 2), y({1, 5}), rstd({1});
   std::fill(x.values().begin(), x.values().end(), 0.0f);
   cpu::RmsNorm({x.view(), weight.view(), kEps, y.view(), rstd.view()}, 1);
@@ -39,7 +42,9 @@ std::vector<Real> Sum(const TestTensor& before, const std::vector<Real>& change)
   return sum;
 }
 
-TEST(RmsNormBackward, MatchesReferenceAndAccumulates) {
+class RmsNormBackward : public EveryTarget {};
+
+TEST_P(RmsNormBackward, MatchesReferenceAndAccumulates) {
   for (const auto [rows, hidden] : kExtents) {
     SCOPED_TRACE(fmt::format("{} x {}", rows, hidden));
     TestTensor x = TestTensor::Random({rows, hidden}, 1);
@@ -68,7 +73,7 @@ TEST(RmsNormBackward, MatchesReferenceAndAccumulates) {
 }
 
 // A long context must not make the partial sums of dweight grow with it.
-TEST(RmsNormBackward, ScratchIsBounded) {
+TEST(RmsNormBackwardScratch, IsBounded) {
   const auto scratch_bytes = [](int64_t rows) {
     RmsNormBackwardArgs args;
     args.x = ConstView(nullptr, DType::kF32, {rows, 4096});
@@ -78,6 +83,9 @@ TEST(RmsNormBackward, ScratchIsBounded) {
   EXPECT_EQ(scratch_bytes(1), 4096 * 4);
   EXPECT_EQ(scratch_bytes(1 << 20), 64 * 4096 * 4);
 }
+
+ANNULUS_ON_EVERY_TARGET(RmsNorm);
+ANNULUS_ON_EVERY_TARGET(RmsNormBackward);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,10 +1,13 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 
 namespace annulus::kernels::testing {
 namespace {
 
-TEST(Add, AddsToY) {
+class Add : public EveryTarget {};
+
+TEST_P(Add, AddsToY) {
   for (int64_t size : {1, 3, 17, 63, 64, 65, 1000, 40000}) {
     TestTensor x = TestTensor::Random({size}, 1);
     const TestTensor before = TestTensor::Random({size}, 2);
@@ -19,8 +22,10 @@ TEST(Add, AddsToY) {
   }
 }
 
+class Reductions : public EveryTarget {};
+
 // Whole numbers: every partial sum is exact, so the result is, whatever the order.
-TEST(Reductions, AreExactWhereFloat64Is) {
+TEST_P(Reductions, AreExactWhereFloat64Is) {
   for (int64_t size : {0, 1, 3, 17, 63, 64, 65, 1000, 16384, 16385, 100000}) {
     TestTensor x({size});
     double sum = 0, squares = 0;
@@ -37,7 +42,7 @@ TEST(Reductions, AreExactWhereFloat64Is) {
   }
 }
 
-TEST(Reductions, BitsDoNotDependOnThreads) {
+TEST_P(Reductions, BitsDoNotDependOnThreads) {
   TestTensor x = TestTensor::Random({100003}, 1);
   for (int threads : {2, 3}) {
     EXPECT_EQ(cpu::Sum(x.view(), threads), cpu::Sum(x.view(), 1));
@@ -46,11 +51,14 @@ TEST(Reductions, BitsDoNotDependOnThreads) {
 }
 
 // 2^24 ones and a tail: an f32 sum would stop at 2^24.
-TEST(Reductions, DoNotSaturate) {
+TEST_P(Reductions, DoNotSaturate) {
   TestTensor x({(1 << 24) + 1000});
   std::fill(x.values().begin(), x.values().end(), 1.0f);
   EXPECT_EQ(cpu::Sum(x.view(), 2), (1 << 24) + 1000);
 }
+
+ANNULUS_ON_EVERY_TARGET(Add);
+ANNULUS_ON_EVERY_TARGET(Reductions);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,4 +1,5 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -40,40 +41,44 @@ struct Case {
   int64_t batch, tokens, heads, head_dim;
 };
 
-class Rope : public ::testing::TestWithParam<Case> {};
+constexpr Case kCases[] = {
+    {1, 1, 1, 2}, {2, 3, 1, 6}, {1, 17, 3, 34}, {2, 65, 4, 64}, {3, 50, 2, 126}};
+
+class Rope : public EveryTarget {};
 
 TEST_P(Rope, MatchesReferenceAndTurnsBack) {
-  const auto [batch, tokens, heads, head_dim] = GetParam();
-  TestTensor cosine({tokens, head_dim / 2}), sine({tokens, head_dim / 2});
-  cpu::RopeTable({Positions({5, 2, tokens}), 10000.0, cosine.view(), sine.view()}, 1);
-  TestTensor x = TestTensor::Random({batch, tokens, heads, head_dim}, 1);
-  TestTensor back = x;
-  const auto got = SameForAnyThreads([&](int threads) {
-    TestTensor turned = x;
-    cpu::Rope({turned.view(), cosine.view(), sine.view()}, threads);
-    back = turned;
-    cpu::Rope({back.view(), cosine.view(), sine.view(), true}, threads);
-    return Results{turned.values(), back.values()};
-  });
-  const auto sequence = static_cast<size_t>(tokens * heads * head_dim);
-  for (size_t b = 0; b < static_cast<size_t>(batch); ++b) {
-    const auto part = [&](const std::vector<float>& all) {
-      const float* begin = all.data() + b * sequence;
-      return std::vector<float>(begin, begin + sequence);
-    };
-    const std::vector<float> in = part(x.values());
-    const std::vector<double> in64(in.begin(), in.end());
-    const auto truth =
-        reference::Rope<double>(in64, heads, cosine.As<double>(), sine.As<double>(), tokens);
-    const auto plain = reference::Rope<float>(in, heads, cosine.values(), sine.values(), tokens);
-    ExpectAsGoodAsPlain(part(got[0]), truth, plain, "turned");
-    for (size_t i = 0; i < sequence; ++i) ASSERT_NEAR(part(got[1])[i], in[i], 1e-6) << i;
+  for (const auto [batch, tokens, heads, head_dim] : kCases) {
+    SCOPED_TRACE(fmt::format("{} x {} x {} x {}", batch, tokens, heads, head_dim));
+    TestTensor cosine({tokens, head_dim / 2}), sine({tokens, head_dim / 2});
+    cpu::RopeTable({Positions({5, 2, tokens}), 10000.0, cosine.view(), sine.view()}, 1);
+    TestTensor x = TestTensor::Random({batch, tokens, heads, head_dim}, 1);
+    TestTensor back = x;
+    const auto got = SameForAnyThreads([&](int threads) {
+      TestTensor turned = x;
+      cpu::Rope({turned.view(), cosine.view(), sine.view()}, threads);
+      back = turned;
+      cpu::Rope({back.view(), cosine.view(), sine.view(), true}, threads);
+      return Results{turned.values(), back.values()};
+    });
+    const auto sequence = static_cast<size_t>(tokens * heads * head_dim);
+    for (size_t b = 0; b < static_cast<size_t>(batch); ++b) {
+      const auto part = [&](const std::vector<float>& all) {
+        const float* begin = all.data() + b * sequence;
+        return std::vector<float>(begin, begin + sequence);
+      };
+      const std::vector<float> in = part(x.values());
+      const std::vector<double> in64(in.begin(), in.end());
+      const auto truth =
+          reference::Rope<double>(in64, heads, cosine.As<double>(), sine.As<double>(), tokens);
+      const auto plain = reference::Rope<float>(in, heads, cosine.values(), sine.values(), tokens);
+      ExpectAsGoodAsPlain(part(got[0]), truth, plain, "turned");
+      const std::vector<float> turned_back = part(got[1]);
+      for (size_t i = 0; i < sequence; ++i) ASSERT_NEAR(turned_back[i], in[i], 1e-6) << i;
+    }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, Rope,
-                         ::testing::Values(Case{1, 1, 1, 2}, Case{2, 3, 1, 6}, Case{1, 17, 3, 34},
-                                           Case{2, 65, 4, 64}, Case{3, 50, 2, 126}));
+ANNULUS_ON_EVERY_TARGET(Rope);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

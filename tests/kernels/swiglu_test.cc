@@ -1,11 +1,14 @@
 #include "kernels/cpu/elementwise.h"
+#include "tests/kernels/every_target.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
 namespace annulus::kernels::testing {
 namespace {
 
-TEST(SwiGlu, MatchesReference) {
+class SwiGlu : public EveryTarget {};
+
+TEST_P(SwiGlu, MatchesReference) {
   for (const auto [rows, width] : kExtents) {
     SCOPED_TRACE(fmt::format("{} x {}", rows, width));
     TestTensor gate = TestTensor::Random({rows, width}, 1, 10);
@@ -24,7 +27,9 @@ TEST(SwiGlu, MatchesReference) {
   }
 }
 
-TEST(SwiGluBackward, MatchesReference) {
+class SwiGluBackward : public EveryTarget {};
+
+TEST_P(SwiGluBackward, MatchesReference) {
   for (const auto [rows, width] : kExtents) {
     SCOPED_TRACE(fmt::format("{} x {}", rows, width));
     TestTensor dy = TestTensor::Random({rows, width}, 1);
@@ -48,7 +53,7 @@ TEST(SwiGluBackward, MatchesReference) {
 }
 
 // Far out the exponential neither overflows nor makes a NaN, and a NaN is not hidden.
-TEST(SwiGlu, SaturatesAndKeepsNaN) {
+TEST_P(SwiGlu, SaturatesAndKeepsNaN) {
   TestTensor gate({1, 5}), up({1, 5}), y({1, 5});
   gate.values() = {-1e30f, -200.0f, 0.0f, 1e30f, std::nanf("")};
   up.values() = {1, 1, 1, 1, 1};
@@ -59,6 +64,9 @@ TEST(SwiGlu, SaturatesAndKeepsNaN) {
   EXPECT_EQ(y.values()[3], 1e30f);
   EXPECT_TRUE(std::isnan(y.values()[4]));
 }
+
+ANNULUS_ON_EVERY_TARGET(SwiGlu);
+ANNULUS_ON_EVERY_TARGET(SwiGluBackward);
 
 }  // namespace
 }  // namespace annulus::kernels::testing
