@@ -12,9 +12,9 @@
 #include "kernels/base/error.h"
 #include "runtime/cli/info_command.h"
 #include "runtime/cli/version.h"
+#include "runtime/config/nearest.h"
 #include "runtime/config/parse.h"
 #include "runtime/config/render.h"
-#include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
 namespace {

@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace annulus::runtime {
 
 int UsableCores(const LaunchFacts& facts) {
-  int cores = facts.affinity_cores;
-  if (facts.cgroup_cores > 0) cores = std::min(cores, static_cast<int>(facts.cgroup_cores));
-  return std::max(cores, 1);
+  double cores = facts.affinity_cores;
+  if (facts.cgroup_cores > 0) cores = std::min(cores, facts.cgroup_cores);
+  return std::max(static_cast<int>(cores), 1);
 }
 
 int ThreadsPerRank(const LaunchFacts& facts) {

@@ -1,21 +1,13 @@
 #include "runtime/cli/system_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>
 
+#include "runtime/config/value_text.h"
+
 namespace annulus::runtime {
-namespace {
-
-std::string_view Trim(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-}  // namespace
-
 std::string WholeFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -23,7 +15,7 @@ std::string WholeFile(const std::filesystem::path& path) {
 
 std::string FirstLine(const std::filesystem::path& path) {
   const std::string text = WholeFile(path);
-  return std::string(Trim(std::string_view(text).substr(0, text.find('\n'))));
+  return std::string(Trimmed(std::string_view(text).substr(0, text.find('\n'))));
 }
 
 std::string FieldOf(std::string_view text, std::string_view name) {
@@ -31,8 +23,8 @@ std::string FieldOf(std::string_view text, std::string_view name) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
     const size_t colon = line.find(':');
-    if (colon != std::string_view::npos && Trim(line.substr(0, colon)) == name) {
-      return std::string(Trim(line.substr(colon + 1)));
+    if (colon != std::string_view::npos && Trimmed(line.substr(0, colon)) == name) {
+      return std::string(Trimmed(line.substr(colon + 1)));
     }
   }
   return {};

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +12,9 @@
 #include "runtime/config/run_config.h"
 
 namespace annulus::runtime {
+
+// Without white space at both ends.
+std::string_view Trimmed(std::string_view text);
 
 // T is int64_t, uint64_t or int.
 template <class T>
@@ -36,9 +38,5 @@ std::string RenderSchedule(const std::vector<ContextPhase>& schedule);
 
 // Free text such as a path. Throws where it holds a control character.
 std::string ParseText(std::string_view text, std::string_view place);
-
-// What `unknown` most likely was meant to be, by edit distance. A name whose last part (after its
-// last dot) fits is near even where the parts before differ. Requires at least one name.
-std::string Nearest(std::string_view unknown, std::span<const std::string> names);
 
 }  // namespace annulus::runtime

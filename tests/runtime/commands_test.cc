@@ -1,6 +1,7 @@
 // The command as a user meets it: exit status, standard output and standard error.
 #include "runtime/cli/commands.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
