@@ -1,7 +1,8 @@
 // A group of ranks on one axis of the process grid, and the exchanges between them.
 //
 // Implementations: ranks as threads (local_communicator.h), MPI (mpi_communicator.h), and one that
-// only counts (dry_communicator.h). The base class counts bytes and waiting time once for all.
+// only counts (dry_communicator.h). The base class counts bytes and waiting time once for all, so
+// that a dry run predicts what a real run measures.
 #pragma once
 
 #include <chrono>
@@ -20,20 +21,46 @@ namespace annulus::parallel {
 using kernels::ConstView;
 using kernels::View;
 
-// What went over the wire from this rank, and how long its host stood waiting.
+// What went over the wire from this rank, and how long its host stood waiting. With P = size(),
+// r = rank() and n the bytes of `send` or `data`:
+//
+//   operation         bytes_sent                       messages
+//   Start             n (0 to itself)                  1 (0 to itself)
+//   AllGather         (P-1) n                          P-1
+//   AllToAll          (P-1)/P n                        P-1
+//   AllReduceSum      n + (P-2) share(r), 0 at P = 1   2 (P-1)   with equal shares: 2 (P-1)/P n
+//   Broadcast         (P-1) n from the root, else 0    P-1 or 0
+//
+// An operation on nothing counts nothing. They are the algorithm's bytes, whatever pieces a
+// transport cuts them into. Host-side operations (doubles, texts, barriers) count no bytes, for
+// they carry no tensors; the time that any operation blocks its host counts as waiting.
 struct CommCounters {
   int64_t messages = 0;
   int64_t bytes_sent = 0;
   double wait_ms = 0;  // exposed communication
 };
 
+// The elements of `elements` that rank `rank` of `size` reduces in AllReduceSum: [begin, end).
+struct Share {
+  int64_t begin;
+  int64_t end;
+  int64_t size() const { return end - begin; }
+};
+Share ShareOf(int64_t elements, int rank, int size);
+
+// How long a blocking wait lasts before the peers it waits for are given up.
+inline constexpr std::chrono::steady_clock::duration kDefaultDeadline = std::chrono::minutes(5);
+
 // One point-to-point exchange of this rank: `send` leaves for `to` while `receive` comes in from
-// `from`. Both are contiguous; an empty view (size 0) skips its side. Two exchanges between the
-// same pair that are in flight together bear different tags; both sides name the same tag.
+// `from`. Both are contiguous; an empty view (size 0, or of no dims) skips its side. Two exchanges
+// between the same pair that are in flight together bear different tags; both sides name the same
+// tag, 0 <= tag < kTags. A rank may exchange with itself.
 struct Exchange {
-  ConstView send;
+  static constexpr int kTags = 1 << 13;
+
+  ConstView send = {};
   int to = 0;
-  View receive;
+  View receive = {};
   int from = 0;
   int tag = 0;
 };
@@ -63,7 +90,8 @@ class Transfer {
   // Completes silently: an error thrown by an unwinding transfer would end the process.
   ~Transfer();
 
-  // Completes the operation. Its wait counts as exposed communication. Idempotent.
+  // Completes the operation. Its wait counts as exposed communication. Idempotent. Throws what
+  // Complete() throws; the operation is then given up.
   void Wait();
   void Progress() {
     if (operation_) operation_->Progress();
@@ -95,9 +123,11 @@ class Communicator {
   Transfer Start(const Exchange& exchange);
 
   // receive [size, ...] = every rank's `send`, by rank. receive.size() == size() * send.size().
+  // `send` may be this rank's own block of `receive`.
   Transfer AllGather(ConstView send, View receive);
 
-  // Block i of `send` goes to rank i, block j of `receive` comes from rank j; equal blocks.
+  // Block i of `send` goes to rank i, block j of `receive` comes from rank j; equal blocks. No
+  // aliasing.
   Transfer AllToAll(ConstView send, View receive);
 
   // `data` f32 becomes the sum over ranks, the same bits on every rank and in every run.
@@ -105,7 +135,8 @@ class Communicator {
 
   Transfer Broadcast(View data, int root);
 
-  // Small host-side reductions and exchanges, blocking.
+  // Small host-side reductions and exchanges, blocking. Sums are taken in rank order: the same bits
+  // on every rank.
   void AllReduceSum(std::span<double> values);
   void AllReduceMax(std::span<double> values);
   std::string BroadcastText(std::string text, int root);
@@ -113,10 +144,15 @@ class Communicator {
   void Barrier();
 
   // The ranks that give the same colour, ordered by rank. Collective.
-  virtual std::unique_ptr<Communicator> Split(int colour) = 0;
+  std::unique_ptr<Communicator> Split(int colour);
 
-  // Tells the peers that this rank failed, so that none of them waits for it, and why.
-  virtual void Abort(const std::string& why) noexcept = 0;
+  // Like Split where every rank knows who belongs with it: `members`, ascending, this rank among
+  // them. Collective over this group; members name the same list, and every rank is in one list.
+  std::unique_ptr<Communicator> Subgroup(const std::vector<int>& members);
+
+  // Tells the peers that this rank failed, so that none of them waits for it, and why. Where ranks
+  // are processes this ends all of them, this one too, with `exit_status`.
+  void Abort(const std::string& why, int exit_status = 3) noexcept { DoAbort(why, exit_status); }
 
  protected:
   friend class Transfer;
@@ -127,15 +163,17 @@ class Communicator {
   virtual std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) = 0;
   virtual std::unique_ptr<Operation> DoAllReduceSum(View data) = 0;
   virtual std::unique_ptr<Operation> DoBroadcast(View data, int root) = 0;
-  enum class Reduction { kSum, kMax };
-  virtual void DoAllReduce(std::span<double> values, Reduction reduction) = 0;
-  // Every rank's `bytes`, by rank; sizes may differ.
+  // Every rank's `text`, by rank; sizes may differ.
   virtual std::vector<std::string> DoAllGatherText(const std::string& text) = 0;
   virtual void DoBarrier() = 0;
+  virtual std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) = 0;
+  virtual void DoAbort(const std::string& why, int exit_status) noexcept = 0;
   virtual std::chrono::steady_clock::duration deadline() const = 0;
 
  private:
   void CountSent(int64_t messages, int64_t bytes);
+  // Every rank's `values` (equally many), by rank.
+  std::vector<double> AllGatherHost(std::span<const double> values);
 
   int rank_;
   int size_;

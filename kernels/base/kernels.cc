@@ -36,16 +36,17 @@ void CheckKeyShaped(const AttentionProblem& p, const KeyBlock& block, const Cons
   CheckDims(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, what);
 }
 
-int64_t AttentionPairs(const AttentionProblem& p, const KeyBlock& block) {
-  return p.batch * p.heads * p.mask.CountPairs(p.queries, block.positions);
-}
-
 }  // namespace
 
 void Kernels::Count(KernelClass c, int64_t flops, int64_t bytes) {
   ++counters_[c].calls;
   counters_[c].flops += flops;
   counters_[c].bytes += bytes;
+}
+
+int64_t Kernels::AttentionPairs(const AttentionProblem& problem, const KeyBlock& block) {
+  return problem.batch * problem.heads *
+         pairs_.Count(problem.mask, problem.queries, block.positions);
 }
 
 View Kernels::Scratch(int64_t bytes) {

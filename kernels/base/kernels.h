@@ -10,6 +10,7 @@
 
 #include "kernels/base/kernel_table.h"
 #include "kernels/base/memory.h"
+#include "kernels/base/pair_counter.h"
 
 namespace annulus::kernels {
 
@@ -81,11 +82,14 @@ class Kernels {
 
  private:
   void Count(KernelClass c, int64_t flops, int64_t bytes);
+  // Allowed (query, key) pairs over all sequences and query heads.
+  int64_t AttentionPairs(const AttentionProblem& problem, const KeyBlock& block);
   View Scratch(int64_t bytes);
 
   KernelTable& table_;
   StackMemory& memory_;
   KernelCounters counters_;
+  PairCounter pairs_;
 };
 
 }  // namespace annulus::kernels

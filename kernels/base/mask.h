@@ -46,8 +46,8 @@ struct Mask {
   int64_t length = 0;  // real tokens; the rest is padding
   int64_t window = 0;  // kWindow: >= 1
   // kDocuments: first position of each document, ascending, the first one 0. Must outlive the mask.
-  std::span<const int64_t> document_starts;
-  BlockPattern blocks;  // kBlockSparse
+  std::span<const int64_t> document_starts = {};
+  BlockPattern blocks = {};  // kBlockSparse
 
   // Keys that `query` may attend to all lie in [first, last]; last < first: none. For every kind
   // but kBlockSparse each key in the range is allowed.

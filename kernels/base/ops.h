@@ -90,7 +90,8 @@ struct EmbeddingBackwardArgs {
 
 // Per row of logits [M,V] with label [M] i32: loss [M] = logsumexp(logits) - logits[label], and 0
 // where label < 0 (no target). Overwrites loss; when `gradient_scale` is not 0 it also overwrites
-// logits with gradient_scale * (softmax(logits) - onehot(label)), a row of zeros where label < 0.
+// logits with gradient_scale * (softmax(logits) - onehot(label)), a row of zeros where label < 0;
+// when it is 0 it leaves them as they are. Requires label < V.
 struct CrossEntropyArgs {
   View logits;
   ConstView labels;

@@ -10,7 +10,10 @@
 #include <system_error>
 
 #include "kernels/base/error.h"
+#include "runtime/cli/check_command.h"
 #include "runtime/cli/info_command.h"
+#include "runtime/cli/plan_command.h"
+#include "runtime/cli/train_command.h"
 #include "runtime/cli/version.h"
 #include "runtime/config/nearest.h"
 #include "runtime/config/parse.h"
@@ -51,7 +54,8 @@ const Command& FindCommand(std::string_view name) {
 
 bool AsksForHelp(std::string_view argument) { return argument == "--help" || argument == "-h"; }
 
-int Dispatch(std::span<const std::string> arguments) {
+int Dispatch(std::span<const std::string> arguments, Job& job) {
+  job.Detect();
   if (arguments.empty()) ThrowConfigError("a command is missing (see annulus --help)");
   if (AsksForHelp(arguments[0])) {
     fmt::print("{}", GeneralHelp());
@@ -68,12 +72,24 @@ int Dispatch(std::span<const std::string> arguments) {
     fmt::print("{}", CommandHelp(command, options));
     return 0;
   }
-  return command.run(ParseArguments(rest, options));
+  RunConfig config;
+  if (command.over_ranks) {
+    job.Start();
+    job.Together([&] { config = ParseArguments(rest, options); });
+  } else {
+    config = ParseArguments(rest, options);
+  }
+  return command.run(config, job);
 }
 
-int Report(int status, const char* what) {
-  std::fprintf(stderr, "annulus: error: %s\n", what);
-  if (status == kBug) std::fprintf(stderr, "annulus: this is a bug in annulus; please report it\n");
+int Report(int status, const char* what, const Job& job) {
+  if (status != kUsersMistake || job.speaks()) {
+    std::fprintf(stderr, "annulus: error: %s\n", what);
+    if (status == kBug) {
+      std::fprintf(stderr, "annulus: this is a bug in annulus; please report it\n");
+    }
+  }
+  if (status != kUsersMistake) job.AbortPeers(status);
   return status;
 }
 
@@ -81,29 +97,49 @@ int Report(int status, const char* what) {
 
 std::span<const Command> Commands() {
   static const std::vector<Command> commands = {
+      {"train",
+       "trains a model over the ranks of a launch, or over --ranks N threads",
+       {"model", "data", "train", "optimizer", "parallel", "attention", "memory", "device",
+        "output", "ranks"},
+       /*over_ranks=*/true,
+       RunTrain},
+      {"plan",
+       "runs a step dry: memory, FLOPs and traffic of any number of ranks, on one core",
+       {"model", "data", "train", "optimizer", "parallel", "attention", "memory", "device", "ranks",
+        "json"},
+       /*over_ranks=*/false,
+       RunPlan},
+      {"check",
+       "compares loss and every gradient of all ranks with those of one",
+       {"model", "data", "train", "optimizer", "parallel", "attention", "memory", "device", "ranks",
+        "json"},
+       /*over_ranks=*/true,
+       RunCheck},
       {"info",
        "shows what was built in, what this machine offers and what is wrong with the launch",
        {"json", "ranks", "device.threads"},
+       /*over_ranks=*/false,
        RunInfo},
   };
   return commands;
 }
 
 int RunCommand(int argc, const char* const* argv) noexcept {
+  Job job;
   try {
-    return Dispatch(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+    return Dispatch(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), job);
   } catch (const ConfigError& error) {
-    return Report(kUsersMistake, error.what());
+    return Report(kUsersMistake, error.what(), job);
   } catch (const SystemError& error) {
-    return Report(kFailedCall, error.what());
+    return Report(kFailedCall, error.what(), job);
   } catch (const std::system_error& error) {
-    return Report(kFailedCall, error.what());
+    return Report(kFailedCall, error.what(), job);
   } catch (const std::bad_alloc&) {
-    return Report(kFailedCall, "out of memory");
+    return Report(kFailedCall, "out of memory", job);
   } catch (const std::exception& error) {
-    return Report(kBug, error.what());
+    return Report(kBug, error.what(), job);
   } catch (...) {
-    return Report(kBug, "an exception of unknown type");
+    return Report(kBug, "an exception of unknown type", job);
   }
 }
 

@@ -5,16 +5,14 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 
-#include "kernels/base/error.h"
-#include "runtime/cli/launch_advice.h"
-#include "runtime/cli/machine.h"
-#include "runtime/cli/system_file.h"
+#include "parallel/mpi_communicator.h"
+#include "runtime/cli/json_report.h"
 #include "runtime/cli/version.h"
+#include "runtime/machine/machine.h"
+#include "runtime/machine/placement.h"
+#include "runtime/machine/system_file.h"
 
 namespace annulus::runtime {
 namespace {
@@ -47,6 +45,7 @@ Rows BuildRows() {
       {"build", "compiler", Compiler()},
       {"build", "onednn", OneDnnVersion()},
       {"build", "highway", fmt::format("{}.{}.{}", HWY_MAJOR, HWY_MINOR, HWY_PATCH)},
+      {"build", "mpi", parallel::MpiAvailable() ? parallel::MpiLibrary() : "not built in"},
       {"build", "cuda", "not built in"},
       {"build", "nccl", "not built in"},
   };
@@ -69,19 +68,11 @@ Rows MachineRows(const MachineFacts& machine) {
   return rows;
 }
 
-LaunchFacts FactsOf(const RunConfig& config, const MachineFacts& machine) {
-  const char* limit = std::getenv("OMP_THREAD_LIMIT");
-  return {.cores_online = machine.cores_online,
-          .affinity_cores = AffinityCores(),
-          .cgroup_cores = machine.cgroup_cores,
-          .ranks = std::max(config.ranks, 1),
-          .threads = config.device.threads,
-          .omp_thread_limit = static_cast<int>(std::min<int64_t>(
-              WholeNumber(limit == nullptr ? "" : limit).value_or(0), INT32_MAX))};
-}
-
-Rows LaunchRows(const LaunchFacts& facts, const MachineFacts& machine) {
+Rows LaunchRows(const Job& job, const Placement& facts, const MachineFacts& machine) {
+  const parallel::LaunchFacts& launch = job.launch();
   Rows rows = {
+      {"launch", "launcher", NameOf(launch.launcher)},
+      {"launch", "processes", launch.processes},
       {"launch", "affinity_cores", facts.affinity_cores},
       {"launch", "usable_cores", UsableCores(facts)},
       {"launch", "ranks", facts.ranks},
@@ -98,31 +89,24 @@ Rows LaunchRows(const LaunchFacts& facts, const MachineFacts& machine) {
   return rows;
 }
 
-void WriteJson(const std::string& path, const nlohmann::ordered_json& json) {
-  errno = 0;
-  std::ofstream file(path);
-  file << json.dump(2) << '\n';
-  file.close();
-  if (!file) ThrowSystemError("json: cannot write {}: {}", path, std::strerror(errno));
-}
-
 }  // namespace
 
-InfoReport MakeInfoReport(const RunConfig& config) {
+InfoReport MakeInfoReport(const RunConfig& config, const Job& job) {
   const MachineFacts machine = ReadMachine("/");
-  const LaunchFacts facts = FactsOf(config, machine);
+  const Placement facts = ReadPlacement(config.ranks, config.device.threads);
   InfoReport report;
-  for (const Rows& rows : {BuildRows(), MachineRows(machine), LaunchRows(facts, machine)}) {
+  for (const Rows& rows : {BuildRows(), MachineRows(machine), LaunchRows(job, facts, machine)}) {
     report.rows.insert(report.rows.end(), rows.begin(), rows.end());
   }
-  report.warnings = LaunchAdvice(facts);
+  report.warnings = PlacementAdvice(facts);
   return report;
 }
 
-int RunInfo(const RunConfig& config) {
-  const InfoReport report = MakeInfoReport(config);
+int RunInfo(const RunConfig& config, Job& job) {
+  if (!job.speaks()) return 0;
+  const InfoReport report = MakeInfoReport(config, job);
   fmt::print("{}", ToText(report));
-  if (!config.json.empty()) WriteJson(config.json, ToJson(report));
+  WriteJsonReport(config, ToJson(report));
   return 0;
 }
 

@@ -8,7 +8,6 @@
 #include <iterator>
 
 #include "kernels/base/error.h"
-#include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
 namespace {
@@ -16,15 +15,21 @@ namespace {
 constexpr std::string_view kBlank = " \t\r\v\f";
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
+std::string_view Trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(kBlank);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
 bool IsComment(std::string_view text) { return text.starts_with('#') || text.starts_with(';'); }
 
 // Up to a comment that starts the text or follows white space.
 std::string_view WithoutComment(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const bool may_start = i == 0 || kBlank.find(text[i - 1]) != std::string_view::npos;
-    if (may_start && IsComment(text.substr(i))) return Trimmed(text.substr(0, i));
+    if (may_start && IsComment(text.substr(i))) return Trim(text.substr(0, i));
   }
-  return Trimmed(text);
+  return Trim(text);
 }
 
 // `text` starts with a quote; `place` is "file:line".
@@ -32,7 +37,7 @@ std::string Unquoted(std::string_view text, std::string_view place) {
   std::string value;
   for (size_t i = 1; i < text.size(); ++i) {
     if (text[i] == '"') {
-      const std::string_view rest = Trimmed(text.substr(i + 1));
+      const std::string_view rest = Trim(text.substr(i + 1));
       if (!rest.empty() && !IsComment(rest)) {
         ThrowConfigError("{}: '{}' follows the closing quote", place, rest);
       }
@@ -48,18 +53,18 @@ std::string Unquoted(std::string_view text, std::string_view place) {
 IniEntry ParseLine(std::string_view line, const std::string& section, std::string_view place) {
   if (line.starts_with('[')) {
     const std::string_view header = WithoutComment(line);
-    const std::string_view name = Trimmed(header.substr(1, std::max<size_t>(header.size(), 2) - 2));
+    const std::string_view name = Trim(header.substr(1, std::max<size_t>(header.size(), 2) - 2));
     if (!header.ends_with(']') || name.empty() || name.find_first_of("[]") != name.npos) {
       ThrowConfigError("{}: '{}' is not a section; write [NAME]", place, header);
     }
     return {std::string(name), "", "", 0};
   }
   const size_t equals = line.find('=');
-  const std::string_view key = Trimmed(line.substr(0, equals));
+  const std::string_view key = Trim(line.substr(0, equals));
   if (equals == std::string_view::npos || key.empty()) {
     ThrowConfigError("{}: '{}' is neither a [section] nor KEY = VALUE", place, line);
   }
-  const std::string_view value = Trimmed(line.substr(equals + 1));
+  const std::string_view value = Trim(line.substr(equals + 1));
   return {section, std::string(key),
           value.starts_with('"') ? Unquoted(value, place) : std::string(WithoutComment(value)), 0};
 }
@@ -72,7 +77,7 @@ std::vector<IniEntry> ParseIni(std::string_view text, std::string_view name) {
   std::string section;
   for (int number = 1; !text.empty(); ++number) {
     const size_t end = text.find('\n');
-    const std::string_view line = Trimmed(text.substr(0, end));
+    const std::string_view line = Trim(text.substr(0, end));
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (line.empty() || IsComment(line)) continue;
     IniEntry entry = ParseLine(line, section, fmt::format("{}:{}", name, number));
@@ -97,8 +102,7 @@ std::vector<IniEntry> ReadIni(const std::string& path) {
 }
 
 std::string QuotedIniValue(std::string_view value) {
-  const bool plain =
-      Trimmed(value) == value && value.find_first_of("\"#;") == std::string_view::npos;
+  const bool plain = Trim(value) == value && value.find_first_of("\"#;") == std::string_view::npos;
   if (plain) return std::string(value);
   std::string quoted = "\"";
   for (char c : value) {

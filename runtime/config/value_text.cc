@@ -14,13 +14,6 @@ constexpr std::string_view kByteSuffixes = "KMGT";
 
 }  // namespace
 
-std::string_view Trimmed(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n\v\f";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
 template <class T>
 T ParseWhole(std::string_view text, std::string_view place) {
   T value{};

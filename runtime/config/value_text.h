@@ -13,9 +13,6 @@
 
 namespace annulus::runtime {
 
-// Without white space at both ends.
-std::string_view Trimmed(std::string_view text);
-
 // T is int64_t, uint64_t or int.
 template <class T>
 T ParseWhole(std::string_view text, std::string_view place);

@@ -1,5 +1,5 @@
 // Facts of a machine, read from a tree of files that stands for it.
-#include "runtime/cli/machine.h"
+#include "runtime/machine/machine.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <map>
 #include <string>
 
-#include "runtime/cli/cgroup.h"
+#include "runtime/machine/cgroup.h"
 
 namespace annulus::runtime {
 namespace {

@@ -9,12 +9,6 @@
 namespace annulus::runtime {
 namespace {
 
-TEST(ValueTextTest, TrimmingTakesWhiteSpaceOffBothEnds) {
-  EXPECT_EQ(Trimmed(" \t a b\r\n"), "a b");
-  EXPECT_EQ(Trimmed(" \n"), "");
-  EXPECT_EQ(Trimmed(""), "");
-}
-
 TEST(ValueTextTest, WholeNumbersAreReadWhole) {
   EXPECT_EQ(ParseWhole<int64_t>("-12", "k"), -12);
   EXPECT_EQ(ParseWhole<uint64_t>("18446744073709551615", "k"), UINT64_MAX);

@@ -1,0 +1,100 @@
+// Cross-entropy and its gradient, a row at a time while it is in cache: one pass for the maximum,
+// one for the exponentials and their sum, one that scales them to the gradient.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/elementwise.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/cross_entropy.cc"
+#include <hwy/foreach_target.h>
+// Must come after foreach_target.h.
+#include "kernels/cpu/parallel_blocks.h"
+#include "kernels/cpu/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace annulus::kernels::cpu {
+namespace HWY_NAMESPACE {
+
+float MaxOf(const float* x, int64_t count) {
+  const F32 d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) max = hn::Max(max, hn::LoadU(d, x + i));
+  float result = hn::GetLane(hn::MaxOfLanes(d, max));
+  for (; i < count; ++i) result = std::max(result, x[i]);
+  return result;
+}
+
+// The loss of one row.
+float LossOfRow(const float* logits, int32_t label, int64_t vocabulary) {
+  const float max = MaxOf(logits, vocabulary);
+  const float sum = SumOf(vocabulary, [&](auto d, int64_t i) HWY_ATTR {
+    return ExpNonPositive(d, hn::Sub(hn::LoadU(d, logits + i), hn::Set(d, max)));
+  });
+  return std::log(sum) + (max - logits[label]);
+}
+
+// The same, and logits become scale * (softmax - onehot(label)).
+float LossAndGradientOfRow(float* logits, int32_t label, int64_t vocabulary, float scale) {
+  const float max = MaxOf(logits, vocabulary);
+  const float below_max = max - logits[label];
+  const float sum = SumOf(vocabulary, [&](auto d, int64_t i) HWY_ATTR {
+    const auto e = ExpNonPositive(d, hn::Sub(hn::LoadU(d, logits + i), hn::Set(d, max)));
+    hn::StoreU(e, d, logits + i);
+    return e;
+  });
+  ForEach(vocabulary, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Mul(hn::LoadU(d, logits + i), hn::Set(d, scale / sum)), d, logits + i);
+  });
+  logits[label] -= scale;
+  return std::log(sum) + below_max;
+}
+
+// Rows [begin, end).
+void CrossEntropyRows(const CrossEntropyArgs& args, int64_t begin, int64_t end) {
+  const int64_t vocabulary = args.logits.dim(1);
+  const float scale = args.gradient_scale;
+  for (int64_t r = begin; r < end; ++r) {
+    float* logits = args.logits.As<float>() + r * vocabulary;
+    float& loss = args.loss.As<float>()[r];
+    const int32_t label = args.labels.As<int32_t>()[r];
+    if (label < 0) {
+      loss = 0;
+      if (scale != 0) std::fill_n(logits, vocabulary, 0.0f);
+    } else if (scale == 0) {
+      loss = LossOfRow(logits, label, vocabulary);
+    } else {
+      loss = LossAndGradientOfRow(logits, label, vocabulary, scale);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace annulus::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace annulus::kernels::cpu {
+namespace {
+
+HWY_EXPORT(CrossEntropyRows);
+
+}  // namespace
+
+void CrossEntropy(const CrossEntropyArgs& args, int threads) {
+  const int64_t rows = args.logits.dim(0), vocabulary = args.logits.dim(1);
+  const auto* labels = args.labels.As<int32_t>();
+  for (int64_t r = 0; r < rows; ++r) {
+    Check(labels[r] < vocabulary, "label {} at {} is outside a vocabulary of {}", labels[r], r,
+          vocabulary);
+  }
+  ParallelBlocks(rows, BlockRows(vocabulary), threads, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(CrossEntropyRows)(args, begin, end);
+  });
+}
+
+}  // namespace annulus::kernels::cpu
+#endif  // HWY_ONCE

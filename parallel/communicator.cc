@@ -1,0 +1,184 @@
+#include "parallel/communicator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/base/error.h"
+
+namespace annulus::parallel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Adds the time it lives to `wait_ms`.
+class WaitTimer {
+ public:
+  explicit WaitTimer(double& wait_ms) : wait_ms_(wait_ms), start_(Clock::now()) {}
+  ~WaitTimer() {
+    wait_ms_ += std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+  }
+  WaitTimer(const WaitTimer&) = delete;
+  WaitTimer& operator=(const WaitTimer&) = delete;
+
+ private:
+  double& wait_ms_;
+  Clock::time_point start_;
+};
+
+bool Empty(const ConstView& view) { return view.rank == 0 || view.size() == 0; }
+
+void CheckSide(const ConstView& view, int peer, int size, std::string_view side) {
+  Check(view.contiguous(), "an exchange needs a contiguous {} view, not {}", side, view.ToString());
+  Check(peer >= 0 && peer < size, "an exchange {} rank {} in a group of {}", side, peer, size);
+}
+
+}  // namespace
+
+Share ShareOf(int64_t elements, int rank, int size) {
+  const int64_t base = elements / size, rest = elements % size;
+  const int64_t begin = rank * base + std::min<int64_t>(rank, rest);
+  return {begin, begin + base + (rank < rest ? 1 : 0)};
+}
+
+Transfer& Transfer::operator=(Transfer&& other) noexcept {
+  if (this != &other) {
+    Transfer finished(std::move(*this));  // completes at the end of this scope
+    owner_ = std::exchange(other.owner_, nullptr);
+    operation_ = std::move(other.operation_);
+  }
+  return *this;
+}
+
+Transfer::~Transfer() {
+  try {
+    Wait();
+  } catch (...) {
+    // The failure that matters is the one being handled; the group learns of it by Abort().
+  }
+}
+
+void Transfer::Wait() {
+  if (!operation_) return;
+  const std::unique_ptr<Operation> operation = std::move(operation_);
+  WaitTimer timer(owner_->counters_.wait_ms);
+  operation->Complete(Clock::now() + owner_->deadline());
+}
+
+void Communicator::CountSent(int64_t messages, int64_t bytes) {
+  if (bytes == 0) return;
+  counters_.messages += messages;
+  counters_.bytes_sent += bytes;
+}
+
+Transfer Communicator::Start(const Exchange& exchange) {
+  const bool sends = !Empty(exchange.send), receives = !Empty(exchange.receive);
+  if (sends) CheckSide(exchange.send, exchange.to, size_, "sends to");
+  if (receives) CheckSide(exchange.receive, exchange.from, size_, "receives from");
+  Check(exchange.tag >= 0 && exchange.tag < Exchange::kTags, "tag {} is not in [0, {})",
+        exchange.tag, Exchange::kTags);
+  if (!sends && !receives) return {};
+  if (sends && exchange.to != rank_) CountSent(1, exchange.send.size_bytes());
+  Exchange sides = exchange;
+  if (!sends) sides.send = ConstView(nullptr, sides.send.dtype, {0});
+  if (!receives) sides.receive = View(nullptr, sides.receive.dtype, {0});
+  return Transfer(this, DoExchange(sides));
+}
+
+Transfer Communicator::AllGather(ConstView send, View receive) {
+  Check(send.contiguous() && receive.contiguous() && send.dtype == receive.dtype &&
+            receive.size() == size_ * send.size(),
+        "all-gather of {} into {} over {} ranks", send.ToString(), receive.ToString(), size_);
+  if (Empty(send)) return {};
+  CountSent(size_ - 1, (size_ - 1) * send.size_bytes());
+  return Transfer(this, DoAllGather(send, receive));
+}
+
+Transfer Communicator::AllToAll(ConstView send, View receive) {
+  Check(send.contiguous() && receive.contiguous() && send.dtype == receive.dtype &&
+            receive.size() == send.size() && send.size() % size_ == 0,
+        "all-to-all of {} into {} over {} ranks", send.ToString(), receive.ToString(), size_);
+  if (Empty(send)) return {};
+  CountSent(size_ - 1, send.size_bytes() / size_ * (size_ - 1));
+  return Transfer(this, DoAllToAll(send, receive));
+}
+
+Transfer Communicator::AllReduceSum(View data) {
+  Check(data.contiguous() && data.dtype == kernels::DType::kF32,
+        "all-reduce needs contiguous f32, not {}", data.ToString());
+  if (Empty(data) || size_ == 1) return {};
+  // To every other rank its share to reduce, then to every other rank the reduced own share.
+  const int64_t own = ShareOf(data.size(), rank_, size_).size();
+  CountSent(2 * (size_ - 1), (data.size() - own + (size_ - 1) * own) * SizeOf(data.dtype));
+  return Transfer(this, DoAllReduceSum(data));
+}
+
+Transfer Communicator::Broadcast(View data, int root) {
+  Check(data.contiguous(), "broadcast of the strided {}", data.ToString());
+  Check(root >= 0 && root < size_, "broadcast from rank {} in a group of {}", root, size_);
+  if (Empty(data) || size_ == 1) return {};
+  if (root == rank_) CountSent(size_ - 1, (size_ - 1) * data.size_bytes());
+  return Transfer(this, DoBroadcast(data, root));
+}
+
+std::vector<double> Communicator::AllGatherHost(std::span<const double> values) {
+  const std::string own(reinterpret_cast<const char*>(values.data()), values.size_bytes());
+  const std::vector<std::string> texts = AllGatherText(own);
+  std::vector<double> all(values.size() * texts.size());
+  char* out = reinterpret_cast<char*>(all.data());
+  for (const std::string& text : texts) {
+    Check(text.size() == own.size(), "ranks reduce {} and {} bytes together", own.size(),
+          text.size());
+    std::memcpy(out, text.data(), text.size());
+    out += text.size();
+  }
+  return all;
+}
+
+void Communicator::AllReduceSum(std::span<double> values) {
+  const std::vector<double> all = AllGatherHost(values);
+  std::fill(values.begin(), values.end(), 0.0);
+  for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
+}
+
+void Communicator::AllReduceMax(std::span<double> values) {
+  const std::vector<double> all = AllGatherHost(values);
+  for (size_t i = 0; i < all.size(); ++i) {
+    double& value = values[i % values.size()];
+    value = std::max(value, all[i]);
+  }
+}
+
+std::string Communicator::BroadcastText(std::string text, int root) {
+  Check(root >= 0 && root < size_, "broadcast from rank {} in a group of {}", root, size_);
+  return std::move(AllGatherText(text)[static_cast<size_t>(root)]);
+}
+
+std::vector<std::string> Communicator::AllGatherText(const std::string& text) {
+  WaitTimer timer(counters_.wait_ms);
+  return DoAllGatherText(text);
+}
+
+std::unique_ptr<Communicator> Communicator::Split(int colour) {
+  const double own[] = {static_cast<double>(colour)};
+  const std::vector<double> colours = AllGatherHost(own);
+  std::vector<int> members;
+  for (int rank = 0; rank < size_; ++rank) {
+    if (colours[static_cast<size_t>(rank)] == own[0]) members.push_back(rank);
+  }
+  return Subgroup(members);
+}
+
+std::unique_ptr<Communicator> Communicator::Subgroup(const std::vector<int>& members) {
+  Check(std::is_sorted(members.begin(), members.end()) &&
+            std::binary_search(members.begin(), members.end(), rank_) && members.front() >= 0 &&
+            members.back() < size_,
+        "rank {} of {} is not in its subgroup, or the subgroup is not ascending", rank_, size_);
+  return DoSubgroup(members);
+}
+
+void Communicator::Barrier() {
+  WaitTimer timer(counters_.wait_ms);
+  DoBarrier();
+}
+
+}  // namespace annulus::parallel

@@ -1,0 +1,172 @@
+#include "parallel/ring_attention.h"
+
+#include <array>
+
+namespace annulus::parallel {
+namespace {
+
+using kernels::DType;
+using kernels::KeyBlock;
+using kernels::KeyBlockGradient;
+using kernels::MemoryCategory;
+using kernels::MemoryScope;
+using kernels::Positions;
+
+constexpr int kKeyTag = 0;
+constexpr int kGradientTag = 1;
+
+View AllocateLike(kernels::StackMemory& memory, const ConstView& kv, DType dtype,
+                  std::string_view owner) {
+  return memory.Allocate(dtype, {kv.dim(0), kv.dim(1), kv.dim(2), kv.dim(3)}, MemoryCategory::kRing,
+                         owner);
+}
+
+// Half 0 holds keys (or dK), half 1 values (or dV).
+template <class AnyView>
+AnyView Half(const AttentionShape& shape, const AnyView& kv, int half) {
+  return kv.Slice(0, half, 1).Reshape({shape.batch, kv.dim(2), shape.kv_heads, shape.head_dim});
+}
+
+KeyBlock BlockOf(const AttentionShape& shape, const ConstView& kv, const Positions& positions) {
+  return {Half(shape, kv, 0), Half(shape, kv, 1), positions};
+}
+
+KeyBlockGradient GradientOf(const AttentionShape& shape, const View& dkv) {
+  return {Half(shape, dkv, 0), Half(shape, dkv, 1)};
+}
+
+}  // namespace
+
+// The keys at hand and the next ones on their way. Holds the receive buffers, as many as the
+// schedule has exchanges but never more than two: one is read while the other fills.
+struct RingAttention::KeyRing {
+  KeyRing(RingAttention& ring, const ConstView& own)
+      : context(ring.context_), steps(ring.schedule_.steps), at_hand(own) {
+    const size_t exchanges = steps.size() - 1;
+    for (size_t i = 0; i < std::min<size_t>(exchanges, 2); ++i) {
+      buffers[i] = AllocateLike(ring.memory_, own, own.dtype, "keys in flight");
+    }
+  }
+
+  // Sets the keys of `step` moving on and the next ones coming.
+  void Start(size_t step) {
+    if (steps[step].send_to < 0) return;
+    in_flight = context.Start({.send = at_hand,
+                               .to = steps[step].send_to,
+                               .receive = buffers[step % 2],
+                               .from = steps[step].receive_from,
+                               .tag = kKeyTag});
+  }
+
+  // The next step's keys become those at hand.
+  void Advance(size_t step) {
+    if (steps[step].send_to < 0) return;
+    in_flight.Wait();
+    at_hand = buffers[step % 2];
+  }
+
+  Communicator& context;
+  const std::vector<ScheduleStep>& steps;
+  ConstView at_hand;
+  std::array<View, 2> buffers;
+  Transfer in_flight;  // last: completes before the buffers go
+};
+
+RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory,
+                             Communicator& context, const Partition& partition,
+                             const kernels::Mask& mask)
+    : kernels_(kernels),
+      memory_(memory),
+      context_(context),
+      partition_(partition),
+      mask_(mask),
+      queries_(partition.PositionsOf(context.rank())),
+      schedule_(RingSchedule(context.rank(), context.size())) {
+  Check(partition.ranks() == context.size(), "a partition over {} ranks in a group of {}",
+        partition.ranks(), context.size());
+  Check(mask.length == partition.length(), "a mask of {} tokens over a sequence of {}", mask.length,
+        partition.length());
+}
+
+kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape) const {
+  return {.batch = shape.batch,
+          .heads = shape.heads,
+          .kv_heads = shape.kv_heads,
+          .head_dim = shape.head_dim,
+          .scale = shape.scale,
+          .dtype = DType::kF32,
+          .queries = queries_,
+          .mask = mask_};
+}
+
+bool RingAttention::Attends(const Positions& keys) const {
+  for (int i = 0; i < queries_.runs(); ++i) {
+    for (int j = 0; j < keys.runs(); ++j) {
+      if (mask_.Classify(queries_.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
+    }
+  }
+  return false;
+}
+
+void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView kv, View out,
+                            View lse) {
+  MemoryScope scope(memory_);
+  const kernels::AttentionForwardArgs attention =
+      kernels_.AttentionForwardBegin(ProblemOf(shape), q);
+  KeyRing ring(*this, kv);
+  for (size_t step = 0; step < schedule_.steps.size(); ++step) {
+    const Positions keys = partition_.PositionsOf(schedule_.steps[step].kv_owner);
+    ring.Start(step);
+    if (Attends(keys)) {
+      kernels_.AttentionForwardFold(attention, BlockOf(shape, ring.at_hand, keys));
+    }
+    ring.Advance(step);
+  }
+  kernels_.AttentionForwardFinish(attention, out, lse);
+}
+
+void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& inputs, View dq,
+                             View dkv) {
+  MemoryScope scope(memory_);
+  const kernels::AttentionBackwardArgs attention = kernels_.AttentionBackwardBegin(
+      ProblemOf(shape), {inputs.q, inputs.out, inputs.dout, inputs.lse});
+  const size_t steps = schedule_.steps.size();
+  const bool travels = steps > 1;
+
+  // sums[step % 2] gathers the gradient of the step's keys; `dkv` holds this rank's part of it
+  // until it is added, and in the end receives its own sum from the last rank that held its keys.
+  std::array<View, 2> sums;
+  if (travels) {
+    for (View& sum : sums) sum = AllocateLike(memory_, dkv, DType::kF32, "key gradients in flight");
+  }
+  KeyRing ring(*this, inputs.kv);
+  Transfer gradient;
+  for (size_t step = 0; step < steps; ++step) {
+    const ScheduleStep& plan = schedule_.steps[step];
+    const Positions keys = partition_.PositionsOf(plan.kv_owner);
+    const bool first = step == 0;
+    const View part = travels && first ? sums[0] : dkv;
+    const bool attends = Attends(keys);
+    ring.Start(step);
+    if (first || attends) kernels_.Zero(part);
+    if (attends) {
+      kernels_.AttentionBackwardFold(attention, BlockOf(shape, ring.at_hand, keys),
+                                     GradientOf(shape, part));
+    }
+    gradient.Wait();
+    if (!first && attends) kernels_.Add({.x = part, .y = sums[step % 2]});
+    if (travels) {
+      const bool last = step + 1 == steps;
+      gradient = context_.Start({.send = sums[step % 2],
+                                 .to = last ? schedule_.home_to : plan.send_to,
+                                 .receive = last ? dkv : sums[(step + 1) % 2],
+                                 .from = last ? schedule_.home_from : plan.receive_from,
+                                 .tag = kGradientTag});
+    }
+    ring.Advance(step);
+  }
+  kernels_.AttentionBackwardFinish(attention, dq);
+  gradient.Wait();
+}
+
+}  // namespace annulus::parallel

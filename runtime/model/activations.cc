@@ -1,0 +1,96 @@
+#include "runtime/model/activations.h"
+
+#include <array>
+
+namespace annulus::runtime {
+namespace {
+
+using kernels::MemoryCategory;
+using kernels::View;
+
+// The strongest policy under which backward still finds the tensor kept.
+enum class KeptUnder { kNoRecompute, kMlpRecompute, kAlways };
+
+struct Field {
+  View LayerActivations::*view;
+  View (*shape)(const DecoderShape&, const SequenceShape&);  // without memory
+  KeptUnder kept;
+  const char* owner;
+};
+
+View Rows(int64_t width, const SequenceShape& s) {
+  return View(nullptr, kernels::DType::kF32, {s.rows(), width});
+}
+View RowScalars(const DecoderShape&, const SequenceShape& s) {
+  return View(nullptr, kernels::DType::kF32, {s.rows()});
+}
+View Hidden(const DecoderShape& d, const SequenceShape& s) { return Rows(d.hidden_size, s); }
+View Wide(const DecoderShape& d, const SequenceShape& s) { return Rows(d.intermediate_size, s); }
+View Heads(const DecoderShape& d, const SequenceShape& s) {
+  return View(nullptr, kernels::DType::kF32,
+              {s.batch, s.tokens(), d.num_attention_heads, d.head_dim});
+}
+View KeyValue(const DecoderShape& d, const SequenceShape& s) {
+  return View(nullptr, kernels::DType::kF32, {2, s.batch, s.tokens(), d.kv_size()});
+}
+View LogSumExp(const DecoderShape& d, const SequenceShape& s) {
+  return View(nullptr, kernels::DType::kF32, {s.batch, d.num_attention_heads, s.tokens()});
+}
+
+using L = LayerActivations;
+constexpr std::array<Field, 13> kFields = {{
+    {&L::input_rstd, RowScalars, KeptUnder::kMlpRecompute, "attention norm"},
+    {&L::input_normed, Hidden, KeptUnder::kMlpRecompute, "attention norm"},
+    {&L::query, Heads, KeptUnder::kMlpRecompute, "attention q, k, v"},
+    {&L::key_value, KeyValue, KeptUnder::kMlpRecompute, "attention q, k, v"},
+    {&L::attention, Heads, KeptUnder::kAlways, "attention output"},
+    {&L::log_sum_exp, LogSumExp, KeptUnder::kAlways, "attention log-sum-exp"},
+    {&L::middle, Hidden, KeptUnder::kMlpRecompute, "residual stream"},
+    {&L::middle_rstd, RowScalars, KeptUnder::kNoRecompute, "mlp norm"},
+    {&L::middle_normed, Hidden, KeptUnder::kNoRecompute, "mlp norm"},
+    {&L::gate, Wide, KeptUnder::kNoRecompute, "mlp"},
+    {&L::up, Wide, KeptUnder::kNoRecompute, "mlp"},
+    {&L::gated, Wide, KeptUnder::kNoRecompute, "mlp"},
+    {&L::output, Hidden, KeptUnder::kAlways, "residual stream"},
+}};
+
+bool IsKept(KeptUnder kept, Recompute recompute) {
+  switch (recompute) {
+    case Recompute::kNone:
+      return true;
+    case Recompute::kMlp:
+      return kept != KeptUnder::kNoRecompute;
+    case Recompute::kBlock:
+      return kept == KeptUnder::kAlways;
+  }
+  return true;
+}
+
+struct Selection {
+  Recompute recompute;
+  bool kept;
+};
+
+void Allocate(const DecoderShape& shape, const SequenceShape& sequence, Selection selection,
+              kernels::StackMemory& memory, LayerActivations& layer) {
+  for (const Field& field : kFields) {
+    if (IsKept(field.kept, selection.recompute) != selection.kept) continue;
+    View view = field.shape(shape, sequence);
+    view.data = memory.Push(view.size_bytes(), MemoryCategory::kActivations, field.owner);
+    layer.*field.view = view;
+  }
+}
+
+}  // namespace
+
+void AllocateKept(const DecoderShape& shape, const SequenceShape& sequence, Recompute recompute,
+                  kernels::StackMemory& memory, LayerActivations& layer) {
+  Allocate(shape, sequence, {recompute, true}, memory, layer);
+}
+
+void AllocateTransient(const DecoderShape& shape, const SequenceShape& sequence,
+                       Recompute recompute, kernels::StackMemory& memory, LayerActivations& layer) {
+  Allocate(shape, sequence, {recompute, false}, memory, layer);
+}
+
+}  // namespace annulus::runtime

@@ -1,0 +1,146 @@
+#include "runtime/run/check_run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "parallel/local_communicator.h"
+#include "runtime/io/format.h"
+#include "runtime/memory/arena.h"
+#include "runtime/run/rank_setup.h"
+#include "runtime/train/batch_loader.h"
+
+namespace annulus::runtime {
+namespace {
+
+// Of the *mean* loss, so that the number of targets is checked as well.
+struct Gradients {
+  StepResult step;
+  std::vector<float> values;  // in the parameter layout
+};
+
+// One for each phase of the context schedule.
+std::vector<Gradients> ComputeGradients(const RankSetup& setup) {
+  Arena arena(setup.plan.ledger.peak_bytes());
+  const RankEnvironment environment = setup.Environment(arena);
+  Program program(setup.config, setup.shape, environment);
+  program.Initialize();
+  DatasetLoader loader(*setup.dataset, DatasetLoader::Split::kTrain, environment.context.rank(),
+                       program.kernels());
+  std::vector<Gradients> results;
+  for (const ContextPhase& phase : setup.config.train.Phases()) {
+    Gradients result{
+        .step = program.Gradients(
+            phase.length, 0,
+            [&](const SequenceRange& range, const SequenceShape& shape, View tokens, View labels) {
+              return loader.Load(range, shape, tokens, labels);
+            }),
+        .values = std::vector<float>(static_cast<size_t>(program.layout().elements()))};
+    program.kernels().CopyToHost(program.gradients(), result.values.data());
+    const auto targets = static_cast<float>(std::max<int64_t>(result.step.targets, 1));
+    for (float& value : result.values) value /= targets;
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+double RelativeError(const Gradients& many, const Gradients& one, const ParameterSpec& spec) {
+  double difference = 0, norm = 0;
+  for (int64_t i = spec.offset; i < spec.offset + spec.size; ++i) {
+    const auto a = static_cast<double>(many.values[static_cast<size_t>(i)]);
+    const auto b = static_cast<double>(one.values[static_cast<size_t>(i)]);
+    difference += (a - b) * (a - b);
+    norm += b * b;
+  }
+  if (difference == 0) return 0;
+  return norm > 0 ? std::sqrt(difference / norm) : INFINITY;
+}
+
+ParityReport Compare(const Gradients& many, const Gradients& one, const ParameterLayout& layout) {
+  ParityReport report{.loss_one = one.step.loss,
+                      .loss_many = many.step.loss,
+                      .loss_error = std::abs(many.step.loss - one.step.loss) /
+                                    std::max(std::abs(one.step.loss), 1e-30),
+                      .tolerance = kParityTolerance};
+  for (const ParameterSpec& spec : layout.specs()) {
+    report.gradients.push_back({spec.name, RelativeError(many, one, spec)});
+  }
+  return report;
+}
+
+RunConfig OnOneRank(RunConfig config) {
+  config.parallel.context_size = 1;
+  return config;
+}
+
+}  // namespace
+
+double ParityReport::WorstError() const {
+  double worst = loss_error;
+  // A NaN must not hide behind std::max.
+  for (const GradientDifference& g : gradients) {
+    if (!(g.relative_error <= worst)) worst = g.relative_error;
+  }
+  return std::isnan(worst) ? INFINITY : worst;
+}
+
+std::vector<ParityReport> CheckOnRank(const RunConfig& config, parallel::Communicator& world) {
+  const RankSetup setup = SetUpRank(config, world);
+  const std::vector<Gradients> many = ComputeGradients(setup);
+  std::vector<ParityReport> reports;
+  if (world.rank() == 0) {
+    parallel::LocalGroup alone(1);
+    const std::unique_ptr<parallel::Communicator> solo = alone.Join(0);
+    const RankSetup solo_setup = SetUpRank(OnOneRank(setup.config), *solo);
+    const std::vector<Gradients> one = ComputeGradients(solo_setup);
+    const ParameterLayout layout(setup.shape);
+    size_t index = 0;
+    for (const ContextPhase& phase : setup.config.train.Phases()) {
+      ParityReport report = Compare(many[index], one[index], layout);
+      report.ranks = world.size();
+      report.length = phase.length;
+      reports.push_back(std::move(report));
+      ++index;
+    }
+  }
+  // No barrier: a long single-rank run must not be taken for a rank that hangs.
+  return reports;
+}
+
+std::string ParityTable(const std::vector<ParityReport>& reports) {
+  std::string text;
+  for (const ParityReport& report : reports) {
+    TextTable table({{"of the loss' gradient", Align::kLeft}, {"relative error", Align::kRight}});
+    for (const GradientDifference& g : report.gradients) {
+      table.AddRow({g.parameter, fmt::format("{:.2e}", g.relative_error)});
+    }
+    text += fmt::format(
+        "{} ranks against one at {} tokens\nloss {:.7f} against {:.7f}, relative error {:.2e}\n{}"
+        "worst {:.2e}, tolerance {:.0e}: {}\n\n",
+        report.ranks, FormatCount(report.length), report.loss_many, report.loss_one,
+        report.loss_error, table.ToString(), report.WorstError(), report.tolerance,
+        report.Passed() ? "passed" : "FAILED");
+  }
+  return text;
+}
+
+nlohmann::ordered_json ToJson(const std::vector<ParityReport>& reports) {
+  nlohmann::ordered_json json;
+  json["checks"] = nlohmann::ordered_json::array();
+  for (const ParityReport& report : reports) {
+    nlohmann::ordered_json gradients;
+    for (const GradientDifference& g : report.gradients) gradients[g.parameter] = g.relative_error;
+    json["checks"].push_back({{"ranks", report.ranks},
+                              {"sequence_length", report.length},
+                              {"loss_one_rank", report.loss_one},
+                              {"loss", report.loss_many},
+                              {"loss_relative_error", report.loss_error},
+                              {"gradient_relative_error", gradients},
+                              {"worst_relative_error", report.WorstError()},
+                              {"tolerance", report.tolerance},
+                              {"passed", report.Passed()}});
+  }
+  return json;
+}
+
+}  // namespace annulus::runtime

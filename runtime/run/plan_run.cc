@@ -1,0 +1,107 @@
+#include "runtime/run/plan_run.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "kernels/cpu/cpu_table.h"
+#include "runtime/config/validate.h"
+#include "runtime/io/format.h"
+#include "runtime/report/run_directory.h"
+#include "runtime/run/rank_setup.h"
+#include "runtime/run/roof.h"
+
+namespace annulus::runtime {
+namespace {
+
+// Bytes are tokens of text.
+constexpr int64_t kTextVocabulary = 256;
+
+int64_t FlopsOf(const StepCost& step) { return step.work.model_flops(); }
+
+// What each phase costs on rank after rank.
+void AddRank(const RankPlan& rank, std::vector<PhasePlan>& phases) {
+  for (size_t p = 0; p < phases.size(); ++p) {
+    const int64_t flops = FlopsOf(rank.steps[p]);
+    phases[p].flops += flops;
+    phases[p].busiest_rank_flops = std::max(phases[p].busiest_rank_flops, flops);
+    phases[p].traffic_bytes += rank.steps[p].bytes_sent;
+  }
+}
+
+}  // namespace
+
+FullPlan MakePlan(const RunConfig& given) {
+  const int ranks = std::max(given.ranks, 1);
+  FullPlan plan{.config = given, .shape = {}};
+  Validate(plan.config, ranks);
+  plan.shape =
+      ShapeOf(plan.config, given.model.vocab_size > 0 ? given.model.vocab_size : kTextVocabulary);
+  plan.config.model.vocab_size = plan.shape.vocab_size;
+  kernels::CpuTable table(std::max(given.device.threads, 1));
+  for (const ContextPhase& phase : plan.config.train.Phases()) {
+    plan.phases.push_back({.length = phase.length, .steps = phase.steps});
+  }
+  const int context_size = plan.config.parallel.context_size;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const RankPlan rank_plan = PlanRank(plan.config, plan.shape, table,
+                                        {.context_rank = rank % context_size,
+                                         .context_size = context_size,
+                                         .data_index = rank / context_size,
+                                         .data_size = ranks / context_size});
+    CheckBudget(plan.config, rank_plan);
+    plan.memory.push_back(PredictedMemory(plan.config, plan.shape, rank_plan));
+    AddRank(rank_plan, plan.phases);
+  }
+  const double roof = MeasureMatMulRoof(table);
+  for (PhasePlan& phase : plan.phases) {
+    phase.balance =
+        static_cast<double>(phase.flops) / (static_cast<double>(phase.busiest_rank_flops) * ranks);
+    phase.predicted_step_ms = 1e3 * static_cast<double>(phase.busiest_rank_flops) / roof;
+  }
+  return plan;
+}
+
+std::string PlanText(const FullPlan& plan) {
+  const ParameterLayout layout(plan.shape);
+  std::string text = fmt::format("{} parameters on {} ranks, {} of them to a sequence\n\n",
+                                 FormatCount(layout.parameter_count()), plan.memory.size(),
+                                 plan.config.parallel.context_size) +
+                     PredictedMemoryTable(plan.memory) +
+                     fmt::format("score matrix avoided: {} per rank\n\n",
+                                 FormatBytes(plan.memory.front().score_matrix_bytes));
+  TextTable table({{"tokens", Align::kRight},
+                   {"steps", Align::kRight},
+                   {"FLOPs per step", Align::kRight},
+                   {"balance", Align::kRight},
+                   {"sent per step", Align::kRight},
+                   {"step at this machine's roof", Align::kRight}});
+  for (const PhasePlan& phase : plan.phases) {
+    table.AddRow({FormatCount(phase.length), FormatCount(phase.steps),
+                  FormatRate(static_cast<double>(phase.flops), "FLOP"),
+                  fmt::format("{:.1f}%", 100 * phase.balance), FormatBytes(phase.traffic_bytes),
+                  FormatDuration(phase.predicted_step_ms / 1e3)});
+  }
+  return text + table.ToString();
+}
+
+nlohmann::ordered_json ToJson(const FullPlan& plan) {
+  nlohmann::ordered_json json = MemoryJson(plan.memory);
+  json["phases"] = nlohmann::ordered_json::array();
+  for (const PhasePlan& phase : plan.phases) {
+    json["phases"].push_back({{"sequence_length", phase.length},
+                              {"steps", phase.steps},
+                              {"flops", phase.flops},
+                              {"busiest_rank_flops", phase.busiest_rank_flops},
+                              {"balance", phase.balance},
+                              {"traffic_bytes", phase.traffic_bytes},
+                              {"predicted_step_ms", phase.predicted_step_ms}});
+  }
+  // The last phase's, the longest context of the run.
+  const PhasePlan& last = plan.phases.back();
+  json["flops"] = last.flops;
+  json["traffic_bytes"] = last.traffic_bytes;
+  json["predicted_step_ms"] = last.predicted_step_ms;
+  return json;
+}
+
+}  // namespace annulus::runtime

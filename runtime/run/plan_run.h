@@ -1,0 +1,41 @@
+// The plan of a whole run: every rank's step, run dry on one core, for any number of ranks.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/config/run_config.h"
+#include "runtime/report/memory_report.h"
+
+namespace annulus::runtime {
+
+// The cost of one step of a phase, over all ranks.
+struct PhasePlan {
+  int64_t length = 0;
+  int64_t steps = 0;
+  int64_t flops = 0;  // of all ranks
+  int64_t busiest_rank_flops = 0;
+  int64_t traffic_bytes = 0;  // sent by all ranks
+  double balance = 1;         // mean over busiest rank's FLOPs
+  // busiest_rank_flops at the rate of this machine's large matrix products, threads as planned: a
+  // lower bound where ranks run on machines like this one.
+  double predicted_step_ms = 0;
+};
+
+struct FullPlan {
+  RunConfig config;  // resolved
+  DecoderShape shape;
+  std::vector<RankMemory> memory;
+  std::vector<PhasePlan> phases;
+};
+
+// `config.ranks` ranks (1 where not set). Opens no data: text has 256 tokens, a model of another
+// vocabulary names it. Throws ConfigError for a configuration that no run can follow or that
+// exceeds the memory budget.
+FullPlan MakePlan(const RunConfig& config);
+
+std::string PlanText(const FullPlan& plan);
+nlohmann::ordered_json ToJson(const FullPlan& plan);
+
+}  // namespace annulus::runtime

@@ -1,0 +1,102 @@
+#include "runtime/run/rank_setup.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/base/error.h"
+#include "runtime/config/validate.h"
+#include "runtime/run/together.h"
+
+namespace annulus::runtime {
+namespace {
+
+Placement PlaceRank(const RunConfig& config, parallel::Communicator& world,
+                    const std::string& host) {
+  const std::vector<std::string> hosts = world.AllGatherText(host);
+  const auto here = static_cast<int>(std::count(hosts.begin(), hosts.end(), host));
+  Placement placement = ReadPlacement(here, config.device.threads);
+  placement.ranks = RanksSharingCores(placement, here);
+  return placement;
+}
+
+}  // namespace
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+DatasetConfig DatasetConfigOf(const RunConfig& config) {
+  return {.path = config.data.path,
+          .synthetic = config.data.synthetic,
+          .held_out_fraction = config.data.held_out_fraction,
+          .vocab_size = config.model.vocab_size,
+          .seed = config.train.seed};
+}
+
+DecoderShape ShapeOf(const RunConfig& config, int64_t data_vocab_size) {
+  const ModelOptions& model = config.model;
+  if (model.vocab_size != 0 && model.vocab_size < data_vocab_size) {
+    ThrowConfigError("model.vocab_size = {} cannot hold the {} tokens of the data",
+                     model.vocab_size, data_vocab_size);
+  }
+  return {.hidden_size = model.hidden_size,
+          .num_hidden_layers = model.num_hidden_layers,
+          .num_attention_heads = model.num_attention_heads,
+          .num_key_value_heads = model.num_key_value_heads,
+          .head_dim = model.head_dim,
+          .intermediate_size = model.intermediate_size,
+          .vocab_size = model.vocab_size != 0 ? model.vocab_size : data_vocab_size,
+          .rope_theta = model.rope_theta,
+          .rms_norm_eps = static_cast<float>(model.rms_norm_eps),
+          .tie_word_embeddings = model.tie_word_embeddings,
+          .initializer_range = static_cast<float>(model.initializer_range),
+          .embedding_initializer_range = static_cast<float>(model.embedding_initializer_range)};
+}
+
+RankPlace RankSetup::place() const {
+  return {.context_rank = grid.context().rank(),
+          .context_size = grid.context().size(),
+          .data_index = grid.data().rank(),
+          .data_size = grid.data().size()};
+}
+
+RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
+  return {.table = *table,
+          .memory = memory,
+          .world = grid.world(),
+          .context = grid.context(),
+          .data_index = grid.data().rank(),
+          .data_size = grid.data().size()};
+}
+
+RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
+  CheckSameConfiguration(world, given);
+  RunConfig config = given;
+  std::unique_ptr<Dataset> dataset;
+  DecoderShape shape;
+  TryTogether(world, [&] {
+    Validate(config, world.size());
+    dataset = OpenDataset(DatasetConfigOf(config));
+    shape = ShapeOf(config, dataset->vocab_size());
+    for (const ContextPhase& phase : config.train.Phases()) dataset->CheckLength(phase.length);
+  });
+  config.model.vocab_size = shape.vocab_size;
+  RankSetup setup{.config = config,
+                  .dataset = std::move(dataset),
+                  .shape = shape,
+                  .grid = parallel::ProcessGrid(world, config.parallel.context_size),
+                  .host = HostName(),
+                  .table = nullptr,
+                  .plan = {}};
+  setup.placement = PlaceRank(setup.config, world, setup.host);
+  setup.table = std::make_unique<kernels::CpuTable>(ThreadsPerRank(setup.placement));
+  setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
+  TryTogether(world, [&] { CheckBudget(setup.config, setup.plan); });
+  return setup;
+}
+
+}  // namespace annulus::runtime

@@ -1,0 +1,45 @@
+// Everything a rank needs before its first step: configuration checked, data open, its place in the
+// grid, its kernels, and the plan of its memory.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/cpu/cpu_table.h"
+#include "parallel/process_grid.h"
+#include "runtime/config/run_config.h"
+#include "runtime/data/dataset.h"
+#include "runtime/machine/placement.h"
+#include "runtime/model/decoder_shape.h"
+#include "runtime/train/plan.h"
+
+namespace annulus::runtime {
+
+// The resolved sizes of the model in `config` (validated), for a dataset of `data_vocab_size`.
+// Throws ConfigError when the model's vocabulary cannot hold the data's tokens.
+DecoderShape ShapeOf(const RunConfig& config, int64_t data_vocab_size);
+
+// The vocabulary of the data that `config` names, without opening any: 256 for text.
+DatasetConfig DatasetConfigOf(const RunConfig& config);
+
+struct RankSetup {
+  RunConfig config;  // resolved
+  std::unique_ptr<Dataset> dataset;
+  DecoderShape shape;
+  parallel::ProcessGrid grid;
+  std::string host;
+  Placement placement;
+  std::unique_ptr<kernels::CpuTable> table;
+  RankPlan plan;
+
+  RankPlace place() const;
+  RankEnvironment Environment(kernels::StackMemory& memory) const;
+};
+
+// Collective over `world`. Throws ConfigError on every rank alike.
+RankSetup SetUpRank(const RunConfig& config, parallel::Communicator& world);
+
+// The name of this machine.
+std::string HostName();
+
+}  // namespace annulus::runtime

@@ -1,0 +1,216 @@
+#include "runtime/run/train_run.h"
+
+#include <array>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "runtime/config/parse.h"
+#include "runtime/config/render.h"
+#include "runtime/data/entropy.h"
+#include "runtime/io/format.h"
+#include "runtime/memory/arena.h"
+#include "runtime/memory/os_memory.h"
+#include "runtime/report/console.h"
+#include "runtime/report/memory_report.h"
+#include "runtime/report/run_directory.h"
+#include "runtime/run/rank_setup.h"
+#include "runtime/run/roof.h"
+#include "runtime/run/together.h"
+#include "runtime/train/trainer.h"
+
+namespace annulus::runtime {
+namespace {
+
+// The share of attention's FLOPs that belongs to the model: of the 4 + 10 per pair that forward and
+// backward compute, 2 recompute the scores.
+constexpr double kModelShareOfAttention = 12.0 / 14.0;
+
+// Model FLOPs of one step of each phase over all ranks: what a step without recomputation computes.
+std::vector<double> ModelFlopsPerStep(const RankSetup& setup, parallel::Communicator& world) {
+  RunConfig config = setup.config;
+  config.memory.recompute = Recompute::kNone;
+  const RankPlan plan = PlanRank(config, setup.shape, *setup.table, setup.place());
+  std::vector<double> flops;
+  for (const StepCost& step : plan.steps) {
+    const auto of = [&](kernels::KernelClass c) { return static_cast<double>(step.work[c].flops); };
+    flops.push_back(of(kernels::KernelClass::kMatMul) +
+                    kModelShareOfAttention * of(kernels::KernelClass::kAttention));
+  }
+  world.AllReduceSum(flops);
+  return flops;
+}
+
+// One rank's training run: what it holds, in the order in which it comes to be.
+class TrainRun {
+ public:
+  TrainRun(const RunConfig& config, parallel::Communicator& world)
+      : start_(std::chrono::steady_clock::now()),
+        world_(world),
+        setup_(SetUpRank(config, world)),
+        memory_(PredictedMemory(setup_.config, setup_.shape, setup_.plan)) {
+    memory_.host = setup_.host;
+  }
+
+  void Run() {
+    OpenOutput();
+    const ModelCost cost = MeasureCost();
+    PrintStartUp(cost);
+    const int64_t baseline_bytes = ReadOsMemory().resident_bytes;
+
+    Arena arena(setup_.plan.ledger.peak_bytes());
+    const RankEnvironment environment = setup_.Environment(arena);
+    Program program(setup_.config, setup_.shape, environment);
+    program.Initialize();
+    std::optional<ConsoleObserver> observer;
+    if (reports()) {
+      observer.emplace(*directory_, setup_.config.train.log_every, is_task());
+    }
+    Trainer trainer({.config = setup_.config,
+                     .dataset = *setup_.dataset,
+                     .environment = environment,
+                     .ledger = arena.ledger(),
+                     .cost = cost},
+                    program, observer ? &*observer : nullptr);
+    const TrainReport report = trainer.Run();
+
+    AddMeasuredMemory(arena.ledger(), baseline_bytes, memory_);
+    const std::vector<RankMemory> ranks = GatherMemory();
+    if (reports()) WriteResults(program, report, ranks);
+    world_.Barrier();
+  }
+
+ private:
+  bool reports() const { return world_.rank() == 0; }
+  bool is_task() const { return !setup_.config.data.synthetic.empty(); }
+
+  // Rank 0 makes the output directory; all hear of it when it cannot.
+  void OpenOutput() {
+    TryTogether(world_, [&] {
+      if (reports()) directory_.emplace(OutputDirectory(setup_.config), ResolvedIni(setup_.config));
+    });
+  }
+
+  ModelCost MeasureCost() {
+    ModelCost cost{.flops_per_step = ModelFlopsPerStep(setup_, world_)};
+    world_.Barrier();
+    std::array<double, 1> roof{MeasureMatMulRoof(*setup_.table)};
+    world_.AllReduceSum(roof);
+    cost.roof_flops_per_s = roof[0];
+    return cost;
+  }
+
+  std::vector<RankMemory> GatherMemory() {
+    std::vector<RankMemory> ranks;
+    for (const std::string& text : world_.AllGatherText(ToJson(memory_).dump())) {
+      ranks.push_back(RankMemoryFromJson(nlohmann::ordered_json::parse(text)));
+    }
+    return ranks;
+  }
+
+  std::vector<RankDevice> GatherDevices() {
+    const nlohmann::ordered_json mine = {world_.rank(), setup_.place().data_index,
+                                         setup_.place().context_rank, setup_.host,
+                                         setup_.table->Name()};
+    std::vector<RankDevice> devices;
+    for (const std::string& text : world_.AllGatherText(mine.dump())) {
+      const auto json = nlohmann::ordered_json::parse(text);
+      devices.push_back({json[0], json[1], json[2], json[3], json[4]});
+    }
+    return devices;
+  }
+
+  void PrintStartUp(const ModelCost& cost) {
+    const std::vector<RankDevice> devices = GatherDevices();
+    const std::vector<RankMemory> ranks = GatherMemory();
+    if (!reports()) return;
+    fmt::print("{}\n{}\n", StartUpTable(StartUpRows(cost), setup_.table->Choices(), devices),
+               PredictedMemoryTable(ranks));
+    for (const std::string& advice : PlacementAdvice(setup_.placement)) {
+      fmt::print("warning: {}\n", advice);
+    }
+  }
+
+  std::vector<StartUpRow> StartUpRows(const ModelCost& cost) const;
+  void WriteResults(Program& program, const TrainReport& report,
+                    const std::vector<RankMemory>& ranks);
+  // Of the very targets that the held-out loss is the mean of.
+  EntropyCounter CountHeldOut(int64_t sequences) const;
+
+  std::chrono::steady_clock::time_point start_;
+  parallel::Communicator& world_;
+  RankSetup setup_;
+  RankMemory memory_;
+  std::optional<RunDirectory> directory_;  // of the rank that reports
+};
+
+std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
+  const RunConfig& config = setup_.config;
+  const RankPlace place = setup_.place();
+  const ParameterLayout layout(setup_.shape);
+  const parallel::Partition partition(config.parallel.partition, config.train.sequence_length,
+                                      place.context_size);
+  std::string schedule;
+  for (const ContextPhase& phase : config.train.Phases()) {
+    schedule += fmt::format("{}{} tokens x {} steps", schedule.empty() ? "" : ", ", phase.length,
+                            phase.steps);
+  }
+  return {
+      {"data", setup_.dataset->Describe()},
+      {"model", fmt::format("{} parameters, {} layers, hidden {}, {} heads over {} key/value heads",
+                            FormatCount(layout.parameter_count()), setup_.shape.num_hidden_layers,
+                            setup_.shape.hidden_size, setup_.shape.num_attention_heads,
+                            setup_.shape.num_key_value_heads)},
+      {"ranks", fmt::format("{} = {} data x {} context, over {}", world_.size(), place.data_size,
+                            place.context_size, world_.Name())},
+      {"sequence", fmt::format("{} partition of {} tokens: {} per rank, {} of padding in all",
+                               NameOf(partition.kind()), FormatCount(partition.length()),
+                               FormatCount(partition.local_tokens()), partition.padding_tokens())},
+      {"step", fmt::format("{} tokens; {}", FormatCount(config.train.tokens_per_step()), schedule)},
+      {"mfu roof", FormatRate(cost.roof_flops_per_s, "FLOP/s") +
+                       ", large f32 matrix products on all ranks at once"},
+      {"output", directory_->path().string()},
+  };
+}
+
+EntropyCounter TrainRun::CountHeldOut(int64_t sequences) const {
+  EntropyCounter counter(setup_.shape.vocab_size);
+  const int64_t length = setup_.config.train.sequence_length;
+  constexpr int64_t kPieceTokens = 8192;
+  std::vector<int32_t> tokens(kPieceTokens), labels(kPieceTokens);
+  for (int64_t s = 0; s < sequences; ++s) {
+    for (int64_t first = 0; first < length; first += kPieceTokens) {
+      const int64_t count = std::min(kPieceTokens, length - first);
+      setup_.dataset->HeldOutSequence(s, length, kernels::Positions({first, 1, count}),
+                                      tokens.data(), labels.data());
+      counter.Add(tokens.data(), labels.data(), count);
+    }
+  }
+  return counter;
+}
+
+void TrainRun::WriteResults(Program& program, const TrainReport& report,
+                            const std::vector<RankMemory>& ranks) {
+  RunSummary summary{
+      .train = report, .parameters = program.layout().parameter_count(), .is_task = is_task()};
+  if (!is_task()) {
+    const EntropyCounter counter = CountHeldOut(report.held_out.sequences);
+    summary.unigram_nats = counter.unigram_nats();
+    summary.bigram_nats = counter.bigram_nats();
+  }
+  directory_->WriteMemory(ranks);
+  directory_->WriteModel(setup_.shape, setup_.config.train.sequence_length, program.layout(),
+                         program.kernels(), program.parameters());
+  summary.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  directory_->WriteSummary(summary);
+  fmt::print("\n{}\n{}results in       {}\n", MemoryTable(ranks), SummaryText(summary),
+             directory_->path().string());
+}
+
+}  // namespace
+
+void TrainOnRank(const RunConfig& config, parallel::Communicator& world) {
+  TrainRun(config, world).Run();
+}
+
+}  // namespace annulus::runtime

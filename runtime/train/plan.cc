@@ -1,0 +1,73 @@
+#include "runtime/train/plan.h"
+
+#include "kernels/dry/dry_table.h"
+#include "parallel/dry_communicator.h"
+#include "runtime/io/format.h"
+#include "runtime/memory/arena.h"
+
+namespace annulus::runtime {
+namespace {
+
+kernels::KernelCounters Difference(const kernels::KernelCounters& after,
+                                   const kernels::KernelCounters& before) {
+  kernels::KernelCounters work;
+  for (size_t c = 0; c < work.classes.size(); ++c) {
+    work.classes[c] = {.calls = after.classes[c].calls - before.classes[c].calls,
+                       .flops = after.classes[c].flops - before.classes[c].flops,
+                       .bytes = after.classes[c].bytes - before.classes[c].bytes};
+  }
+  return work;
+}
+
+}  // namespace
+
+RankPlan PlanRank(const RunConfig& config, const DecoderShape& shape,
+                  const kernels::KernelTable& modelled, const RankPlace& place) {
+  kernels::DryTable table(modelled);
+  Arena memory = Arena::Dry();
+  parallel::DryCommunicator world(place.world_rank(), place.world_size());
+  parallel::DryCommunicator context(place.context_rank, place.context_size);
+  Program program(config, shape,
+                  {.table = table,
+                   .memory = memory,
+                   .world = world,
+                   .context = context,
+                   .data_index = place.data_index,
+                   .data_size = place.data_size});
+  const BatchLoader load = [](const SequenceRange&, const SequenceShape&, View, View) {
+    return int64_t{0};
+  };
+
+  RankPlan plan{.place = place, .ledger = {}, .steps = {}};
+  for (const ContextPhase& phase : config.train.Phases()) {
+    const kernels::KernelCounters work = program.kernels().counters();
+    const auto sent = [&] { return world.counters().bytes_sent + context.counters().bytes_sent; };
+    const auto messages = [&] { return world.counters().messages + context.counters().messages; };
+    const int64_t sent_before = sent();
+    const int64_t messages_before = messages();
+    program.Step(0, phase.length, 0, load);
+    plan.steps.push_back({.length = phase.length,
+                          .work = Difference(program.kernels().counters(), work),
+                          .bytes_sent = sent() - sent_before,
+                          .messages = messages() - messages_before,
+                          .peak_bytes = memory.ledger().peak_bytes()});
+  }
+  const int64_t batch = config.train.MicroBatch(config.train.sequence_length);
+  program.Evaluate(config.train.sequence_length, batch * place.data_size, load,
+                   [](const SequenceRange&, const SequenceShape&, ConstView, ConstView) {});
+  plan.ledger = memory.ledger();
+  return plan;
+}
+
+void CheckBudget(const RunConfig& config, const RankPlan& plan) {
+  const int64_t budget = config.memory.budget_bytes;
+  if (budget == 0 || plan.ledger.peak_bytes() <= budget) return;
+  ThrowConfigError(
+      "rank {} would need {} ({} of it for activations), over memory.budget_bytes = {}: use more "
+      "ranks, a shorter train.sequence_length, a smaller train.micro_batch_size or "
+      "memory.recompute = block",
+      plan.place.world_rank(), FormatBytes(plan.ledger.peak_bytes()),
+      FormatBytes(plan.ledger.peak_activation_bytes()), FormatBytes(budget));
+}
+
+}  // namespace annulus::runtime

@@ -1,0 +1,87 @@
+// The training loop: steps by the context schedule, evaluations, and reports of both.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/memory/ledger.h"
+#include "runtime/train/evaluation.h"
+#include "runtime/train/program.h"
+
+namespace annulus::runtime {
+
+// One step, as the step line and metrics.jsonl show it.
+struct StepReport {
+  int64_t step = 0;  // counted from 1
+  int64_t total_steps = 0;
+  int64_t length = 0;
+  double loss = 0;
+  double grad_norm = 0;
+  double learning_rate = 0;
+  int64_t tokens = 0;  // of this step, all ranks
+  double step_ms = 0;
+  double tokens_per_s = 0;
+  double mfu = 0;                     // model FLOPs ÷ (time × the roof of all ranks)
+  double comm_exposed_ms = 0;         // of the rank that waited longest
+  int64_t peak_activation_bytes = 0;  // so far, of the rank that reports
+  double remaining_s = 0;
+};
+
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void OnStep(const StepReport& report) = 0;
+  virtual void OnEvaluation(int64_t step, const EvaluationReport& report) = 0;
+};
+
+struct TrainReport {
+  EvaluationReport held_out;  // after the last step; sequences == 0 where nothing is held out
+  double final_loss = 0;
+  int64_t tokens = 0;
+  double train_s = 0;  // of the steps, evaluations apart
+  double tokens_per_s() const { return train_s > 0 ? static_cast<double>(tokens) / train_s : 0; }
+};
+
+// What the steps' times are compared with.
+struct ModelCost {
+  // Model FLOPs of one step over all ranks, for each phase of the context schedule.
+  std::vector<double> flops_per_step;
+  // The rate of large matrix products on all ranks at once, FLOP/s.
+  double roof_flops_per_s = 0;
+};
+
+class Trainer {
+ public:
+  struct Setup {
+    const RunConfig& config;
+    const Dataset& dataset;
+    const RankEnvironment& environment;
+    const Ledger& ledger;
+    ModelCost cost;
+  };
+  // `observer` is null on all ranks but the one that reports. All must outlive this.
+  Trainer(const Setup& setup, Program& program, TrainObserver* observer);
+
+  // Trains from step 1 to the last. Collective over the world. Throws ConfigError when the loss is
+  // no longer finite, on every rank.
+  TrainReport Run();
+
+ private:
+  struct Phase {
+    size_t index;
+    int64_t length;
+  };
+  void RunStep(int64_t step, const Phase& phase);
+  EvaluationReport Evaluate(int64_t step);
+  double ExposedMs() const;
+  int64_t HeldOutSequences() const;
+
+  Setup setup_;
+  Program& program_;
+  TrainObserver* observer_;
+  int64_t next_sequence_ = 0;
+  double remaining_flops_ = 0;
+  double done_flops_ = 0;
+  TrainReport report_;
+};
+
+}  // namespace annulus::runtime

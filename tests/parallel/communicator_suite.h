@@ -1,0 +1,19 @@
+// What every Communicator must do, whatever carries its bytes: threads run it through RunRanks, MPI
+// under mpirun. Inputs are chosen so that the right answer is known exactly.
+#pragma once
+
+#include <span>
+
+#include "parallel/communicator.h"
+
+namespace annulus::parallel {
+
+// Collective: every rank of `world` runs it, and reports failures through EXPECT.
+struct CommunicatorCase {
+  const char* name;
+  void (*run)(Communicator& world);
+};
+
+std::span<const CommunicatorCase> CommunicatorCases();
+
+}  // namespace annulus::parallel

@@ -1,0 +1,246 @@
+// The ring driver against attention over the whole sequence in float64: every number of ranks,
+// partition, mask and head sharing, at lengths that divide nothing.
+#include "parallel/ring_attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+
+#include "kernels/cpu/cpu_table.h"
+#include "parallel/dry_communicator.h"
+#include "parallel/local_communicator.h"
+#include "runtime/memory/arena.h"
+#include "tests/reference/attention_reference.h"
+
+namespace annulus::parallel {
+namespace {
+
+using kernels::DType;
+using kernels::MemoryCategory;
+
+struct Case {
+  int ranks;
+  PartitionKind partition;
+  kernels::MaskKind mask;
+  int64_t kv_heads;
+  int64_t length;
+};
+
+std::string NameOfCase(const testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
+  return fmt::format("P{}_{}_{}_kv{}_n{}", c.ranks, NameOf(c.partition), kernels::NameOf(c.mask),
+                     c.kv_heads, c.length);
+}
+
+constexpr int64_t kHeads = 4;
+constexpr int64_t kHeadDim = 20;
+constexpr int64_t kBatch = 2;
+// What padding tokens hold: finite, and ruinous wherever it leaks.
+constexpr float kPadding = 1e3f;
+
+// All tokens of the sequence, [B,n,heads,D].
+struct Whole {
+  explicit Whole(const Case& c)
+      : length(c.length),
+        shape{.batch = kBatch,
+              .heads = kHeads,
+              .kv_heads = c.kv_heads,
+              .head_dim = kHeadDim,
+              .scale = 1 / std::sqrt(static_cast<float>(kHeadDim))},
+        mask{.kind = c.mask, .length = c.length, .window = c.length / 4 + 1} {
+    const kernels::Positions all({0, 1, length});
+    inputs = reference::RandomAttentionInputs({.batch = kBatch,
+                                               .heads = kHeads,
+                                               .kv_heads = c.kv_heads,
+                                               .head_dim = kHeadDim,
+                                               .scale = shape.scale,
+                                               .dtype = DType::kF32,
+                                               .queries = all,
+                                               .mask = mask},
+                                              all, static_cast<uint32_t>(length * 31 + c.ranks));
+    dout = reference::RandomNormal(inputs.query_elements(), 77);
+  }
+
+  int64_t length;
+  AttentionShape shape;
+  kernels::Mask mask;
+  reference::AttentionInputs inputs;
+  std::vector<float> dout;
+};
+
+struct Results {
+  explicit Results(const Whole& w)
+      : out(w.dout.size(), NAN),
+        lse(static_cast<size_t>(kBatch * kHeads * w.length), NAN),
+        dq(w.dout.size(), NAN),
+        dk(w.inputs.k.size(), NAN),
+        dv(w.inputs.k.size(), NAN) {}
+  std::vector<float> out, lse, dq, dk, dv;
+};
+
+// Copies the rows of `positions` between a whole tensor [B,n,width] and a local one [B,T,width].
+struct Shard {
+  const kernels::Positions& positions;
+  int64_t length;
+  int64_t width;
+
+  void Take(const std::vector<float>& whole, float* local) const {
+    ForEachRow([&](int64_t from, int64_t to, bool padding) {
+      for (int64_t i = 0; i < width; ++i) {
+        local[to + i] = padding ? kPadding : whole[static_cast<size_t>(from + i)];
+      }
+    });
+  }
+  void Put(const float* local, std::vector<float>& whole) const {
+    ForEachRow([&](int64_t at, int64_t from, bool padding) {
+      for (int64_t i = 0; i < width && !padding; ++i) {
+        whole[static_cast<size_t>(at + i)] = local[from + i];
+      }
+    });
+  }
+
+ private:
+  template <class Body>
+  void ForEachRow(Body body) const {
+    const int64_t tokens = positions.tokens();
+    for (int64_t b = 0; b < kBatch; ++b) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        const int64_t position = positions.at(t);
+        body((b * length + position) * width, (b * tokens + t) * width, position >= length);
+      }
+    }
+  }
+};
+
+void RunRank(const Whole& whole, const Case& c, Communicator& context, Results& results,
+             std::mutex& mutex) {
+  runtime::Arena arena(int64_t{64} << 20);
+  kernels::CpuTable table(1 + context.rank() % 2);
+  kernels::Kernels kernels(table, arena);
+  const Partition partition(c.partition, c.length, context.size());
+  const int64_t tokens = partition.local_tokens();
+  const auto allocate = [&](std::initializer_list<int64_t> dims) {
+    const View view = arena.Allocate(DType::kF32, dims, MemoryCategory::kActivations, "test");
+    std::fill_n(view.As<float>(), view.size(), NAN);
+    return view;
+  };
+  const auto heads = [&] { return allocate({kBatch, tokens, kHeads, kHeadDim}); };
+  const auto keys = [&] { return allocate({2, kBatch, tokens, c.kv_heads * kHeadDim}); };
+  const View q = heads(), out = heads(), dout = heads(), dq = heads();
+  const View kv = keys(), dkv = keys();
+  const View lse = allocate({kBatch, kHeads, tokens});
+  const kernels::Positions positions = partition.PositionsOf(context.rank());
+  const Shard query_shard{positions, c.length, kHeads * kHeadDim};
+  const Shard key_shard{positions, c.length, c.kv_heads * kHeadDim};
+  float* const values = kv.As<float>() + kv.size() / 2;
+  query_shard.Take(whole.inputs.q, q.As<float>());
+  query_shard.Take(whole.dout, dout.As<float>());
+  key_shard.Take(whole.inputs.k, kv.As<float>());
+  key_shard.Take(whole.inputs.v, values);
+
+  RingAttention ring(kernels, arena, context, partition, whole.mask);
+  const auto top = arena.Top();
+  ring.Forward(whole.shape, q, kv, out, lse);
+  ring.Backward(whole.shape, {.q = q, .kv = kv, .out = out, .dout = dout, .lse = lse}, dq, dkv);
+  EXPECT_EQ(arena.Top(), top);
+
+  const std::lock_guard lock(mutex);
+  query_shard.Put(out.As<float>(), results.out);
+  query_shard.Put(dq.As<float>(), results.dq);
+  key_shard.Put(dkv.As<float>(), results.dk);
+  key_shard.Put(dkv.As<float>() + dkv.size() / 2, results.dv);
+  for (int64_t row = 0; row < kBatch * kHeads; ++row) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      if (positions.at(t) >= c.length) continue;
+      results.lse[static_cast<size_t>(row * c.length + positions.at(t))] =
+          lse.As<float>()[row * tokens + t];
+    }
+  }
+}
+
+double Norm(const std::vector<double>& values) {
+  double sum = 0;
+  for (double v : values) sum += v * v;
+  return std::sqrt(sum);
+}
+
+template <class Real>
+double RelativeError(const std::vector<Real>& actual, const std::vector<double>& truth) {
+  std::vector<double> difference(truth.size());
+  for (size_t i = 0; i < truth.size(); ++i) {
+    difference[i] = static_cast<double>(actual[i]) - truth[i];
+  }
+  return Norm(difference) / std::max(Norm(truth), 1e-30);
+}
+
+// Twice the error of a plain implementation of the same precision, and a floor of a few roundings.
+template <class Real>
+void ExpectClose(const std::vector<float>& actual, const std::vector<Real>& plain,
+                 const std::vector<double>& truth, const char* what) {
+  ASSERT_EQ(actual.size(), truth.size());
+  EXPECT_LE(RelativeError(actual, truth), 2 * RelativeError(plain, truth) + 3e-7) << what;
+}
+
+class RingAttentionTest : public testing::TestWithParam<Case> {};
+
+TEST_P(RingAttentionTest, MatchesAttentionOverTheWholeSequence) {
+  const Whole whole(GetParam());
+  Results results(whole);
+  std::mutex mutex;
+  RunRanks(GetParam().ranks,
+           [&](Communicator& context) { RunRank(whole, GetParam(), context, results, mutex); });
+  const auto truth = reference::AttentionForward<double>(whole.inputs);
+  const auto plain = reference::AttentionForward<float>(whole.inputs);
+  ExpectClose(results.out, plain.out, truth.out, "out");
+  ExpectClose(results.lse, plain.lse, truth.lse, "lse");
+  const auto truth_gradient = reference::AttentionBackward<double>(whole.inputs, whole.dout);
+  const auto plain_gradient = reference::AttentionBackward<float>(whole.inputs, whole.dout);
+  ExpectClose(results.dq, plain_gradient.dq, truth_gradient.dq, "dq");
+  ExpectClose(results.dk, plain_gradient.dk, truth_gradient.dk, "dk");
+  ExpectClose(results.dv, plain_gradient.dv, truth_gradient.dv, "dv");
+}
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (int ranks : {1, 2, 3, 4, 7, 8}) {
+    for (PartitionKind partition :
+         {PartitionKind::kContiguous, PartitionKind::kZigzag, PartitionKind::kStriped}) {
+      for (kernels::MaskKind mask :
+           {kernels::MaskKind::kCausal, kernels::MaskKind::kFull, kernels::MaskKind::kWindow}) {
+        cases.push_back({ranks, partition, mask, 2, 173});
+      }
+      cases.push_back({ranks, partition, kernels::MaskKind::kCausal, 1, 67});
+      cases.push_back({ranks, partition, kernels::MaskKind::kCausal, 4, 67});
+      // Ranks without a single token, and a last rank with almost none.
+      cases.push_back({ranks, partition, kernels::MaskKind::kCausal, 4, 5});
+      cases.push_back({ranks, partition, kernels::MaskKind::kFull, 4, 1});
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(Cases()), NameOfCase);
+
+TEST(RingSchedule, EveryBlockVisitsEveryRankAndGoesHome) {
+  for (int ranks : {1, 2, 3, 7}) {
+    std::vector<Schedule> schedules;
+    for (int rank = 0; rank < ranks; ++rank) schedules.push_back(RingSchedule(rank, ranks));
+    for (int rank = 0; rank < ranks; ++rank) {
+      const Schedule& mine = schedules[static_cast<size_t>(rank)];
+      ASSERT_EQ(mine.steps.size(), static_cast<size_t>(ranks));
+      EXPECT_EQ(mine.steps[0].kv_owner, rank);
+      for (size_t step = 0; step + 1 < mine.steps.size(); ++step) {
+        const Schedule& next = schedules[static_cast<size_t>(mine.steps[step].send_to)];
+        EXPECT_EQ(next.steps[step].receive_from, rank);
+        EXPECT_EQ(next.steps[step + 1].kv_owner, mine.steps[step].kv_owner);
+      }
+      EXPECT_EQ(mine.steps.back().kv_owner, mine.home_to);
+      EXPECT_EQ(schedules[static_cast<size_t>(mine.home_to)].home_from, rank);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace annulus::parallel

@@ -1,0 +1,131 @@
+#include "runtime/data/byte_corpus.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+#include <string>
+
+#include "kernels/base/error.h"
+#include "tests/runtime/temp_dir.h"
+
+namespace annulus::runtime {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+std::string TokensOf(const std::vector<int32_t>& tokens) {
+  std::string text;
+  for (int32_t token : tokens) text += static_cast<char>(token);
+  return text;
+}
+
+std::string HeldOut(const ByteCorpus& corpus, int64_t index, int64_t length) {
+  std::vector<int32_t> tokens(static_cast<size_t>(length)), labels(tokens);
+  corpus.HeldOutSequence(index, length, kernels::Positions({0, 1, length}), tokens.data(),
+                         labels.data());
+  return TokensOf(tokens) + static_cast<char>(labels.back());
+}
+
+std::string Train(const ByteCorpus& corpus, int64_t index, int64_t length) {
+  std::vector<int32_t> tokens(static_cast<size_t>(length)), labels(tokens);
+  corpus.TrainSequence(index, length, kernels::Positions({0, 1, length}), tokens.data(),
+                       labels.data());
+  return TokensOf(tokens) + static_cast<char>(labels.back());
+}
+
+TEST(ByteCorpusTest, OfASingleFileTheEndIsHeldOut) {
+  const TempDir dir;
+  const ByteCorpus corpus(dir.Write("text", "abcdefghijklmnopqrstuvwxyz0123456789ABCD"), 0.25, 1);
+  EXPECT_EQ(corpus.train_bytes(), 30);
+  EXPECT_EQ(corpus.held_out_bytes(), 10);
+  ASSERT_EQ(corpus.HeldOutSequences(4), 2);
+  EXPECT_EQ(HeldOut(corpus, 0, 4), "45678");
+  EXPECT_EQ(HeldOut(corpus, 1, 4), "89ABC");
+  EXPECT_EQ(corpus.HeldOutSequences(9), 1);
+  EXPECT_EQ(HeldOut(corpus, 0, 9), "456789ABCD");
+}
+
+TEST(ByteCorpusTest, EveryStartIsDrawnAndNoneReachesPastTheEnd) {
+  const TempDir dir;
+  const std::string text = "abcdefghij";
+  const ByteCorpus corpus(dir.Write("text", text), 0, 1);
+  std::set<std::string> seen;
+  for (int64_t index = 0; index < 200; ++index) seen.insert(Train(corpus, index, 4));
+  EXPECT_EQ(seen, (std::set<std::string>{"abcde", "bcdef", "cdefg", "defgh", "efghi", "fghij"}));
+  EXPECT_EQ(Train(corpus, 0, 9), text);
+}
+
+TEST(ByteCorpusTest, FilesAreJoinedInOrderOfNameAndHeldOutWhole) {
+  const TempDir dir;
+  dir.Write("b", "BBBBB");
+  dir.Write("a", "AAAAAA");
+  dir.Write("sub/c", "CCCC");
+  dir.Write("sub/empty", "");
+  dir.Write("z", "Z");
+  const ByteCorpus corpus(dir.path().string(), 0.1, 1);
+  // 1.6 bytes may be held out: only z is as small as that.
+  EXPECT_EQ(corpus.held_out_bytes(), 1);
+  EXPECT_EQ(Train(corpus, 0, 14), "AAAAAABBBBBCCCC");
+  EXPECT_EQ(corpus.Describe(), "bytes of " + dir.path().string() +
+                                   ": 15 in 3 files for training, 1 held out in 1 other files");
+}
+
+TEST(ByteCorpusTest, MappedAndReadFilesMeetSeamlessly) {
+  const TempDir dir;
+  std::string large(FileBytes::kMapBytes + 5, '\0');
+  for (size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>(i * 2654435761U >> 7);
+  dir.Write("a", "small");
+  dir.Write("b", large);
+  dir.Write("c", "\xff\x80");
+  const ByteCorpus corpus(dir.path().string(), 0, 1);
+  const std::string whole = "small" + large + "\xff\x80";
+  EXPECT_EQ(Train(corpus, 0, static_cast<int64_t>(whole.size()) - 1), whole);
+}
+
+TEST(ByteCorpusTest, TheSeedDoesNotChangeWhatIsHeldOut) {
+  const TempDir dir;
+  for (int i = 0; i < 30; ++i) dir.Write(std::to_string(i), std::string(20, static_cast<char>(i)));
+  const ByteCorpus one(dir.path().string(), 0.5, 1), two(dir.path().string(), 0.5, 2);
+  ASSERT_EQ(one.held_out_bytes(), 300);
+  EXPECT_EQ(HeldOut(one, 0, 299), HeldOut(two, 0, 299));
+}
+
+TEST(ByteCorpusTest, TooLittleTextIsToldInNumbers) {
+  const TempDir dir;
+  const std::string path = dir.Write("text", std::string(1500, 'x'));
+  const ByteCorpus corpus(path, 0.2, 1);
+  EXPECT_NO_THROW(corpus.CheckLength(299));
+  EXPECT_THAT([&] { corpus.CheckLength(8192); },
+              ThrowsMessage<ConfigError>(
+                  HasSubstr("the text at '" + path +
+                            "' has 1,200 bytes for training, a sequence of 8,192 needs 8,193: give "
+                            "more text or lower train.sequence_length")));
+  EXPECT_THAT([&] { Train(corpus, 0, 1200); },
+              ThrowsMessage<ConfigError>(HasSubstr("1,200 bytes for training")));
+  EXPECT_THAT([&] { corpus.CheckLength(300); },
+              ThrowsMessage<ConfigError>(HasSubstr("has 300 bytes held out, a sequence of 300")));
+  EXPECT_THAT([&] { corpus.HeldOutSequences(300); },
+              ThrowsMessage<ConfigError>(HasSubstr("needs 301")));
+}
+
+TEST(ByteCorpusTest, NothingHeldOutIsNoErrorIfNothingWasAskedFor) {
+  const TempDir dir;
+  const ByteCorpus corpus(dir.Write("text", "0123456789"), 0, 1);
+  EXPECT_NO_THROW(corpus.CheckLength(9));
+  EXPECT_EQ(corpus.HeldOutSequences(9), 0);
+}
+
+TEST(ByteCorpusTest, RejectsAFractionThatIsNone) {
+  const TempDir dir;
+  const std::string path = dir.Write("text", "text");
+  for (double fraction : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_THAT([&] { ByteCorpus(path, fraction, 1); },
+                ThrowsMessage<ConfigError>(HasSubstr("data.held_out_fraction must be")));
+  }
+}
+
+}  // namespace
+}  // namespace annulus::runtime
