@@ -17,7 +17,8 @@ namespace annulus::runtime {
 //
 // A training sequence starts anywhere, uniformly, where length + 1 bytes follow. Held-out sequences
 // are consecutive: number i starts at byte i * length of the held-out bytes, and reads one more for
-// its last label.
+// its last label. Held-out files lie in a shuffled order, so that the first few sequences are a
+// fair sample of all.
 //
 // Files stay mapped and must keep their bytes while annulus runs (see file_bytes.h).
 class ByteCorpus : public Dataset {

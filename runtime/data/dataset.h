@@ -47,7 +47,7 @@ class Dataset {
   // CheckLength.
   virtual int64_t HeldOutSequences(int64_t length) const = 0;
 
-  // Requires 0 <= index < HeldOutSequences(length). The first few are a fair sample of all.
+  // Requires 0 <= index < HeldOutSequences(length).
   virtual void HeldOutSequence(int64_t index, int64_t length, const kernels::Positions& positions,
                                int32_t* tokens, int32_t* labels) const = 0;
 

@@ -21,9 +21,15 @@ namespace fs = std::filesystem;
 constexpr const char* kWhatIsRight =
     "give a file, a directory, a pattern such as 'src/*.h', or several with commas between";
 
+// False also where the answer is refused or a link leads round in a circle.
 bool Exists(const fs::path& path) {
   std::error_code error;
   return fs::exists(path, error);
+}
+
+bool IsDirectory(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
 }
 
 std::string Trimmed(const std::string& text) {
@@ -66,14 +72,14 @@ class FileFinder {
   void AddEntry(const std::string& entry) {
     if (Exists(entry)) {
       const fs::path path(entry);
-      AddPath(path, fs::is_directory(path) ? path : path.parent_path());
+      AddPath(path, IsDirectory(path) ? path : path.parent_path());
       return;
     }
     const bool is_pattern = entry.find_first_of("*?[") != std::string::npos;
     const std::vector<fs::path> paths = is_pattern ? Glob(entry) : std::vector<fs::path>{};
     if (paths.empty()) {
       ThrowConfigError("data.path: {} '{}'; {}",
-                       is_pattern ? "no file matches" : "there is no file or directory", entry,
+                       is_pattern ? "no file matches" : "cannot find a file or directory", entry,
                        kWhatIsRight);
     }
     for (const fs::path& path : paths) AddPath(path, FixedPart(entry));
@@ -99,23 +105,24 @@ class FileFinder {
   };
 
   void AddPath(const fs::path& path, const fs::path& base) {
-    if (!fs::is_directory(path)) {
+    if (!IsDirectory(path)) {
       AddFile(path, base);
       return;
     }
+    fs::path at = path;
     try {
       for (auto entry = fs::recursive_directory_iterator(path);
            entry != fs::recursive_directory_iterator(); ++entry) {
         std::error_code dangling;
-        if (entry->path().filename().native().starts_with('.')) {
+        at = entry->path();
+        if (at.filename().native().starts_with('.')) {
           entry.disable_recursion_pending();
         } else if (entry->is_regular_file(dangling)) {
-          AddFile(entry->path(), base);
+          AddFile(at, base);
         }
       }
     } catch (const fs::filesystem_error& error) {
-      ThrowConfigError("data.path: cannot read '{}': {}", error.path1().string(),
-                       error.code().message());
+      ThrowConfigError("data.path: cannot read '{}': {}", at.string(), error.code().message());
     }
   }
 

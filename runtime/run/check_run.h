@@ -22,7 +22,7 @@ struct ParityReport {
   double loss_one = 0;    // of one rank
   double loss_many = 0;   // of all of them
   double loss_error = 0;  // relative
-  std::vector<GradientDifference> gradients;
+  std::vector<GradientDifference> gradients = {};
   double tolerance = 0;
 
   double WorstError() const;

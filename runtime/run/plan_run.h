@@ -26,8 +26,8 @@ struct PhasePlan {
 struct FullPlan {
   RunConfig config;  // resolved
   DecoderShape shape;
-  std::vector<RankMemory> memory;
-  std::vector<PhasePlan> phases;
+  std::vector<RankMemory> memory = {};
+  std::vector<PhasePlan> phases = {};
 };
 
 // `config.ranks` ranks (1 where not set). Opens no data: text has 256 tokens, a model of another

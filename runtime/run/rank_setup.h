@@ -28,7 +28,7 @@ struct RankSetup {
   DecoderShape shape;
   parallel::ProcessGrid grid;
   std::string host;
-  Placement placement;
+  Placement placement = {};
   std::unique_ptr<kernels::CpuTable> table;
   RankPlan plan;
 

@@ -88,6 +88,8 @@ TEST_F(FindTextFilesTest, IsSafeFromLinks) {
   fs::create_directory_symlink(dir_.At("src"), dir_.At("root"));
   // c.h is reached twice and keeps the first of its names.
   EXPECT_THAT(Names(dir_.At("root")), ElementsAre("one/a.h", "one/b.h", "one/link.h", "two/c.cc"));
+  EXPECT_THAT([&] { FindTextFiles(dir_.At("src/one/loo*")); },
+              ThrowsMessage<ConfigError>(HasSubstr("loop' is neither a file nor a directory")));
 }
 
 TEST_F(FindTextFilesTest, SkipsWhatIsNoFileInADirectoryButNotWhenNamed) {
@@ -101,10 +103,10 @@ TEST_F(FindTextFilesTest, SkipsWhatIsNoFileInADirectoryButNotWhenNamed) {
 }
 
 TEST_F(FindTextFilesTest, SaysWhatIsMissing) {
-  EXPECT_THAT(
-      [&] { FindTextFiles(dir_.At("nothing")); },
-      ThrowsMessage<ConfigError>(AllOf(HasSubstr("no file or directory '" + dir_.At("nothing")),
-                                       HasSubstr("give a file, a directory, a pattern such as"))));
+  EXPECT_THAT([&] { FindTextFiles(dir_.At("nothing")); },
+              ThrowsMessage<ConfigError>(
+                  AllOf(HasSubstr("cannot find a file or directory '" + dir_.At("nothing")),
+                        HasSubstr("give a file, a directory, a pattern such as"))));
   EXPECT_THAT([&] { FindTextFiles(dir_.At("src") + "," + dir_.At("*.txt")); },
               ThrowsMessage<ConfigError>(HasSubstr("no file matches '" + dir_.At("*.txt"))));
   for (const std::string& empty :
@@ -138,9 +140,10 @@ TEST_F(FindTextFilesTest, SaysWhatCannotBeRead) {
     const AsNobody nobody;
     EXPECT_THAT([&] { FileBytes bytes(file); },
                 ThrowsMessage<ConfigError>("cannot open '" + file + "': Permission denied"));
-    EXPECT_THAT([&] { FindTextFiles(dir_.At("src")); },
-                ThrowsMessage<ConfigError>(
-                    AllOf(HasSubstr("cannot read '"), HasSubstr("Permission denied"))));
+    EXPECT_THAT(
+        [&] { FindTextFiles(dir_.At("src")); },
+        ThrowsMessage<ConfigError>(AllOf(HasSubstr("cannot read '" + dir_.At("src/two") + "'"),
+                                         HasSubstr("Permission denied"))));
   }
   ASSERT_EQ(::chmod(dir_.At("src/two").c_str(), 0755), 0);
 }
