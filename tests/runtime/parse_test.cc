@@ -103,6 +103,10 @@ TEST(ParseTest, ValuesOutOfRangeNameTheRange) {
             "optimizer.weight_decay: -0.1 is out of range: 0 or more");
   EXPECT_EQ(ErrorOf({"--optimizer.beta1", "1"}),
             "optimizer.beta1: 1 is out of range: 0 or more and below 1");
+  EXPECT_EQ(ErrorOf({"--optimizer.eps", "1e-40"}),
+            "optimizer.eps: 1e-40 is out of range: 1e-30 or more");
+  EXPECT_EQ(ErrorOf({"--parallel.timeout_s", "1e10"}),
+            "parallel.timeout_s: 1e10 is out of range: above 0 and below 1000000000");
   EXPECT_EQ(ErrorOf({"--memory.budget_bytes", "-1M"}),
             "memory.budget_bytes: -1M is out of range: 0 or more");
   EXPECT_EQ(ErrorOf({"--train.context_schedule", "512:0"}),
