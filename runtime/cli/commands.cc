@@ -15,9 +15,9 @@
 #include "runtime/cli/plan_command.h"
 #include "runtime/cli/train_command.h"
 #include "runtime/cli/version.h"
+#include "runtime/config/nearest.h"
 #include "runtime/config/parse.h"
 #include "runtime/config/render.h"
-#include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
 namespace {

@@ -10,7 +10,7 @@ namespace annulus::runtime {
 InfoReport MakeInfoReport(const RunConfig& config, const Job& job);
 
 // Prints the report; also writes it to config.json where that is given. Returns the exit status.
-// Throws SystemError where the file cannot be written.
+// Throws ConfigError where the file cannot be written.
 int RunInfo(const RunConfig& config, Job& job);
 
 }  // namespace annulus::runtime

@@ -13,6 +13,8 @@ using parallel::PartitionKind;
 
 constexpr int kMostRanks = 1 << 20;
 constexpr int kMostThreads = 1 << 12;
+constexpr double kLeastEps = 1e-30;   // smaller ones would be 0 in f32
+constexpr double kMostSeconds = 1e9;  // clocks count nanoseconds in 64 bits
 
 template <class Field, class Type>
 Option Bind(std::string key, Field field, Type type, std::string help) {
@@ -59,7 +61,7 @@ std::vector<Option> Model() {
       OPTION(model.intermediate_size, Count("FEATURES", 1, 1 << 24), "width of the SwiGLU block"),
       OPTION(model.vocab_size, Count("TOKENS", 0, kMostCounted - 1), "token ids; 0: the dataset's"),
       OPTION(model.rope_theta, Positive("BASE"), "base of the rotary embedding's wavelengths"),
-      OPTION(model.rms_norm_eps, Positive("EPS"), "added to the mean square in RMSNorm"),
+      OPTION(model.rms_norm_eps, AtLeast("EPS", kLeastEps), "added to the mean square in RMSNorm"),
       OPTION(model.tie_word_embeddings, Bool{}, "the output layer shares the embedding's weights"),
       OPTION(model.initializer_range, Positive("STD"), "standard deviation of initial weights"),
       OPTION(model.embedding_initializer_range, NotNegative("STD"),
@@ -115,7 +117,7 @@ std::vector<Option> Optimizer() {
       OPTION(optimizer.weight_decay, NotNegative("RATE"), "decoupled, times the learning rate"),
       OPTION(optimizer.beta1, Fraction("FRACTION"), "AdamW's first moment kept per step"),
       OPTION(optimizer.beta2, Fraction("FRACTION"), "AdamW's second moment kept per step"),
-      OPTION(optimizer.eps, Positive("EPS"), "AdamW's denominator is at least this"),
+      OPTION(optimizer.eps, AtLeast("EPS", kLeastEps), "AdamW's denominator is at least this"),
       OPTION(optimizer.clip_norm, NotNegative("NORM"),
              "longest gradient, over all parameters; 0: no limit"),
   };
@@ -137,7 +139,8 @@ std::vector<Option> ParallelAndAttention() {
                                     {"mpi", TransportKind::kMpi},
                                     {"threads", TransportKind::kThreads}}}),
              "what carries messages; auto: MPI under mpirun or srun, else threads"),
-      OPTION(parallel.timeout_s, Positive("SECONDS"), "longest wait for another rank"),
+      OPTION(parallel.timeout_s, (Real{"SECONDS", 0, false, kMostSeconds}),
+             "longest wait for another rank"),
       OPTION(attention.mask,
              (Names<MaskKind>{{{"causal", MaskKind::kCausal},
                                {"full", MaskKind::kFull},

@@ -63,6 +63,7 @@ struct Real {
 };
 
 inline Real Positive(std::string unit) { return {.unit = std::move(unit), .may_be_low = false}; }
+inline Real AtLeast(std::string unit, double low) { return {.unit = std::move(unit), .low = low}; }
 inline Real NotNegative(std::string unit) { return {.unit = std::move(unit)}; }
 inline Real Fraction(std::string unit) { return {.unit = std::move(unit), .below = 1}; }
 

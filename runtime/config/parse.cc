@@ -7,8 +7,8 @@
 
 #include "kernels/base/error.h"
 #include "runtime/config/ini.h"
+#include "runtime/config/nearest.h"
 #include "runtime/config/option_types.h"
-#include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
 namespace {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <sstream>
+#include <vector>
 
 #include "runtime/config/ini.h"
 
@@ -16,22 +18,32 @@ std::string Heading(const Option& option) {
   return fmt::format("  --{} {}", option.key, option.unit);
 }
 
-std::string Description(const Option& option) {
+// The words of the description; the default is one word, so that no line ends inside it.
+std::vector<std::string> Description(const Option& option) {
+  std::vector<std::string> words;
+  std::istringstream help(option.help);
+  for (std::string word; help >> word;) words.push_back(word);
   const std::string value = option.get(RunConfig());
-  return value.empty() ? option.help : fmt::format("{} (default {})", option.help, value);
+  if (!value.empty()) words.push_back(fmt::format("(default {})", value));
+  return words;
 }
 
-// `text` broken at spaces into lines of at most `width`, each but the first after `indent` blanks.
-std::string Wrapped(std::string_view text, size_t indent, size_t width) {
-  std::string lines;
-  while (text.size() > width) {
-    size_t end = text.rfind(' ', width);
-    if (end == std::string_view::npos) end = text.find(' ');
-    if (end == std::string_view::npos) break;
-    lines += fmt::format("{}\n{:{}}", text.substr(0, end), "", indent);
-    text.remove_prefix(end + 1);
+// Lines of at most `width` columns, each but the first after `indent` blanks.
+std::string Wrapped(const std::vector<std::string>& words, size_t indent, size_t width) {
+  std::string text;
+  size_t column = 0;
+  for (const std::string& word : words) {
+    if (column > 0 && column + 1 + word.size() > width) {
+      text += fmt::format("\n{:{}}", "", indent);
+      column = 0;
+    } else if (column > 0) {
+      text += ' ';
+      ++column;
+    }
+    text += word;
+    column += word.size();
   }
-  return lines + std::string(text);
+  return text;
 }
 
 std::map<std::string, std::string> Values(const std::vector<IniEntry>& entries) {

@@ -70,6 +70,12 @@ void CheckData(const RunConfig& config) {
         "nothing says what to train on: give data.path or data.synthetic (to plan without data, "
         "model.vocab_size is enough)");
   }
+  if (!data.path.empty() && data.held_out_fraction == 0 && config.train.eval_every > 0) {
+    ThrowConfigError(
+        "train.eval_every = {} evaluates on held-out data, but data.held_out_fraction = 0 holds "
+        "out none; set it above 0 or leave eval_every out",
+        config.train.eval_every);
+  }
 }
 
 void ResolveParallel(ParallelOptions& parallel, int ranks, int world_size) {

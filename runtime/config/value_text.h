@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,9 +35,5 @@ std::string RenderSchedule(const std::vector<ContextPhase>& schedule);
 
 // Free text such as a path. Throws where it holds a control character.
 std::string ParseText(std::string_view text, std::string_view place);
-
-// What `unknown` most likely was meant to be, by edit distance. A name whose last part (after its
-// last dot) fits is near even where the parts before differ. Requires at least one name.
-std::string Nearest(std::string_view unknown, std::span<const std::string> names);
 
 }  // namespace annulus::runtime

@@ -3,7 +3,6 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <set>
 
@@ -14,6 +13,8 @@ namespace annulus::runtime {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kMostCores = 1 << 20;
 
 struct CpuRange {
   int first = 0;
@@ -28,7 +29,7 @@ std::optional<CpuRange> TakeRange(std::string_view& list) {
   const std::optional<int64_t> first = WholeNumber(item.substr(0, dash));
   const std::optional<int64_t> last =
       dash == std::string_view::npos ? first : WholeNumber(item.substr(dash + 1));
-  if (!first || !last || *last < *first || *last > INT32_MAX) return std::nullopt;
+  if (!first || !last || *last < *first || *last > kMostCores) return std::nullopt;
   return CpuRange{static_cast<int>(*first), static_cast<int>(*last)};
 }
 

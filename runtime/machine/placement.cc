@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 
@@ -31,9 +30,9 @@ int RanksSharingCores(const Placement& placement, int ranks_here) {
 }
 
 int UsableCores(const Placement& facts) {
-  int cores = facts.affinity_cores;
-  if (facts.cgroup_cores > 0) cores = std::min(cores, static_cast<int>(facts.cgroup_cores));
-  return std::max(cores, 1);
+  double cores = facts.affinity_cores;
+  if (facts.cgroup_cores > 0) cores = std::min(cores, facts.cgroup_cores);
+  return std::max(static_cast<int>(cores), 1);
 }
 
 int ThreadsPerRank(const Placement& facts) {

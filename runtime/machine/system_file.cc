@@ -1,5 +1,6 @@
 #include "runtime/machine/system_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>

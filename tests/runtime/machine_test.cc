@@ -1,6 +1,7 @@
 // Facts of a machine, read from a tree of files that stands for it.
 #include "runtime/machine/machine.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>

@@ -85,6 +85,15 @@ TEST(ValidateTest, OneSourceOfData) {
   EXPECT_NO_THROW(Validate(config, 1));
 }
 
+TEST(ValidateTest, EvaluationNeedsHeldOutData) {
+  EXPECT_EQ(ErrorOf([](RunConfig& c) {
+              c.data = {.path = "books", .synthetic = "", .held_out_fraction = 0};
+              c.train.eval_every = 10;
+            }),
+            "train.eval_every = 10 evaluates on held-out data, but data.held_out_fraction = 0 "
+            "holds out none; set it above 0 or leave eval_every out");
+}
+
 TEST(ValidateTest, WindowAndMaskBelongTogether) {
   EXPECT_EQ(ErrorOf([](RunConfig& c) { c.attention.mask = kernels::MaskKind::kWindow; }),
             "attention.mask = window needs attention.window, of 1 token or more");

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <limits>
+#include <cstdint>
 
 #include "tests/runtime/message_of.h"
 
@@ -89,16 +89,6 @@ TEST(ValueTextTest, SchedulesAreLengthsAndSteps) {
 TEST(ValueTextTest, TextHoldsNoControlCharacters) {
   EXPECT_EQ(ParseText("a \xC3\xA9 # b", "k"), "a \xC3\xA9 # b");
   EXPECT_EQ(MessageOf([] { ParseText("a\nb", "k"); }), "k: the value holds a control character");
-}
-
-TEST(ValueTextTest, NearestIsWhatWasMeant) {
-  const std::vector<std::string> names = {"train.steps", "train.seed", "model.hidden_size",
-                                          "optimizer.learning_rate"};
-  EXPECT_EQ(Nearest("train.stpes", names), "train.steps");
-  EXPECT_EQ(Nearest("train.sead", names), "train.seed");
-  EXPECT_EQ(Nearest("learning_rate", names), "optimizer.learning_rate");
-  EXPECT_EQ(Nearest("model.steps", names), "train.steps");
-  EXPECT_EQ(Nearest("model.hiden_sise", names), "model.hidden_size");
 }
 
 }  // namespace
