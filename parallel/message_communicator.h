@@ -113,7 +113,7 @@ class MessageCommunicator : public Communicator {
   int NextCollectiveTag();
 
   Group group_;
-  int collectives_ = 0;
+  int64_t collectives_ = 0;
   std::vector<std::unique_ptr<float[]>> staging_;  // free ones
 };
 
