@@ -1,5 +1,7 @@
 #include "parallel/message_communicator.h"
 
+#include <fmt/ranges.h>
+
 #include <cstring>
 
 #include "kernels/base/error.h"
