@@ -1,7 +1,7 @@
 #include "parallel/communicator.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cmath>
 
 #include "kernels/base/error.h"
 
@@ -128,8 +128,7 @@ std::vector<double> Communicator::AllGatherHost(std::span<const double> values) 
   for (const std::string& text : texts) {
     Check(text.size() == own.size(), "ranks reduce {} and {} bytes together", own.size(),
           text.size());
-    std::memcpy(out, text.data(), text.size());
-    out += text.size();
+    out = std::copy(text.begin(), text.end(), out);
   }
   return all;
 }
@@ -144,7 +143,7 @@ void Communicator::AllReduceMax(std::span<double> values) {
   const std::vector<double> all = AllGatherHost(values);
   for (size_t i = 0; i < all.size(); ++i) {
     double& value = values[i % values.size()];
-    value = std::max(value, all[i]);
+    if (i < values.size() || all[i] > value || std::isnan(all[i])) value = all[i];
   }
 }
 

@@ -68,7 +68,8 @@ struct Exchange {
 class Communicator;
 
 // An operation under way. Move-only; the destructor completes it, so that no buffer is released
-// under a transfer. Buffers must not be touched before Wait() returns.
+// under a transfer. Buffers must not be touched before Wait() returns, and the communicator must
+// outlive the transfer.
 class Transfer {
  public:
   // What an implementation keeps of one operation.
@@ -130,13 +131,14 @@ class Communicator {
   // aliasing.
   Transfer AllToAll(ConstView send, View receive);
 
-  // `data` f32 becomes the sum over ranks, the same bits on every rank and in every run.
+  // `data` f32 becomes the sum over ranks, the same bits on every rank and in every run. Over
+  // threads and MPI: accumulated in f64 in rank order and rounded once (reduce.h).
   Transfer AllReduceSum(View data);
 
   Transfer Broadcast(View data, int root);
 
-  // Small host-side reductions and exchanges, blocking. Sums are taken in rank order: the same bits
-  // on every rank.
+  // Small host-side reductions and exchanges, blocking. Taken in rank order: the same bits on every
+  // rank. A NaN wins.
   void AllReduceSum(std::span<double> values);
   void AllReduceMax(std::span<double> values);
   std::string BroadcastText(std::string text, int root);

@@ -1,5 +1,7 @@
 #include "parallel/message_communicator.h"
 
+#include <fmt/ranges.h>
+
 #include <cstring>
 
 #include "kernels/base/error.h"
@@ -43,7 +45,9 @@ void MessageCommunicator::Complete(MessageOperation& operation, Clock::time_poin
   const Clock::time_point since = Clock::now();
   try {
     while (!operation.Advance()) {
-      operation.Progress();
+      for (MessageOperation* other : workbench.active) {
+        if (other != &operation) other->Advance();
+      }
       if (Clock::now() >= deadline) ThrowMissing(operation);
       Pause(since, deadline);
     }
@@ -73,7 +77,7 @@ void MessageCommunicator::Deliver(const Messages& messages, std::string_view wha
 int MessageCommunicator::NextCollectiveTag() {
   // Pairs from kTags to below 2^15; no rank has so many collectives in flight.
   constexpr int kPairs = ((1 << 15) - Exchange::kTags) / 2;
-  return Exchange::kTags + 2 * (collectives_++ % kPairs);
+  return Exchange::kTags + 2 * static_cast<int>(collectives_++ % kPairs);
 }
 
 std::unique_ptr<MessageCommunicator::Operation> MessageCommunicator::DoExchange(

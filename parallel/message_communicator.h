@@ -4,9 +4,9 @@
 // The collectives are direct: each rank deals with each other rank. They send the least bytes that
 // the operation needs, and a wait that fails can name exactly the peers it did not hear from, which
 // no collective call of MPI can. The all-reduce is ours for two more reasons: its bits are the same
-// on every rank, in every run and on either transport, where MPI only advises that; and it works in
-// place through kStagingBytes, where MPI_Iallreduce of Open MPI and MPICH allocate the message
-// again.
+// on every rank, in every run and over either transport, where MPI only recommends it; and it works
+// in place through kStagingBytes, where MPI_Iallreduce was seen to allocate half the message or all
+// of it again on some ranks (Open MPI 4.1.4, MPICH 4.0.2).
 #pragma once
 
 #include <cstdint>
@@ -113,7 +113,7 @@ class MessageCommunicator : public Communicator {
   int NextCollectiveTag();
 
   Group group_;
-  int collectives_ = 0;
+  int64_t collectives_ = 0;
   std::vector<std::unique_ptr<float[]>> staging_;  // free ones
 };
 

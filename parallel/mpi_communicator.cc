@@ -33,8 +33,8 @@ void CheckMpi(int code, std::string_view call, const Where& where) {
 
 std::string AnyRank() { return "a rank"; }
 
-// "Open MPI 4.1.4" of "Open MPI v4.1.4, package: ...", "MPICH 4.0.2" of "MPICH
-// Version:\t4.0.2\n...".
+// "Open MPI 4.1.4" of "Open MPI v4.1.4, package: ...",
+// "MPICH 4.0.2" of "MPICH Version:\t4.0.2\n...".
 std::string ShortName(std::string_view text) {
   const size_t name = std::min(text.find(" v"), text.find(" Version"));
   const size_t number = text.find_first_of("0123456789", name);
@@ -205,14 +205,12 @@ class MpiCommunicator final : public MessageCommunicator {
     return in_flight;
   }
 
-  // MPI moves large messages only inside its calls, so a short wait polls; a long one leaves the
-  // core to other ranks, which may share it, and to the deadline.
+  // MPI moves large messages only inside its calls, so a short wait polls, and yields in between,
+  // for where ranks share cores the awaited one may need ours. A long wait naps.
   void Pause(Clock::time_point since, Clock::time_point deadline) override {
-    constexpr auto kSpin = std::chrono::microseconds(50);
     constexpr auto kYield = std::chrono::milliseconds(1);
     constexpr auto kNap = std::chrono::microseconds(50);
     const Clock::time_point now = Clock::now();
-    if (now - since < kSpin) return;
     if (now - since < kYield) {
       std::this_thread::yield();
     } else {

@@ -1,5 +1,7 @@
 #include "parallel/process_grid.h"
 
+#include <fmt/ranges.h>
+
 #include <vector>
 
 #include "kernels/base/error.h"

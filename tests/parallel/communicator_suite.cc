@@ -234,6 +234,9 @@ void HostReductions(Communicator& world) {
   world.AllReduceMax(most);
   EXPECT_EQ(most, (std::vector<double>{p - 1.0, -1.0}));
   world.AllReduceSum(std::span<double>{});
+  std::vector<double> nan{world.rank() == 0 ? std::nan("") : 1.0};
+  world.AllReduceMax(nan);
+  EXPECT_TRUE(std::isnan(nan[0]));
 }
 
 void TextsAndBarriers(Communicator& world) {

@@ -2,6 +2,7 @@
 // under mpirun. Inputs are chosen so that the right answer is known exactly.
 #pragma once
 
+#include <ostream>
 #include <span>
 
 #include "parallel/communicator.h"
@@ -12,6 +13,10 @@ namespace annulus::parallel {
 struct CommunicatorCase {
   const char* name;
   void (*run)(Communicator& world);
+
+  friend void PrintTo(const CommunicatorCase& test_case, std::ostream* out) {
+    *out << test_case.name;
+  }
 };
 
 std::span<const CommunicatorCase> CommunicatorCases();

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "kernels/base/error.h"
-#include "parallel/mpi_communicator.h"
 
 namespace annulus::parallel {
 namespace {
@@ -113,17 +112,6 @@ TEST(LaunchProblem, NoMpiAtAll) {
     EXPECT_THAT(
         LaunchProblem(Detect(environment), {}),
         AllOf(HasSubstr("built without MPI"), HasSubstr("-DANNULUS_MPI=ON"), HasSubstr("--ranks")));
-  }
-}
-
-TEST(MpiSession, ExplainsItselfInABuildWithoutMpi) {
-  if (MpiAvailable()) GTEST_SKIP() << "this build has MPI";
-  EXPECT_EQ(MpiLibrary(), "");
-  try {
-    const MpiSession session;
-    ADD_FAILURE() << "a session without MPI";
-  } catch (const ConfigError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("-DANNULUS_MPI=ON"));
   }
 }
 
