@@ -35,6 +35,13 @@ bool IsRowMajor(const ConstView& view) {
 }
 bool IsColumnMajor(const ConstView& view) { return IsRowMajor(view.Transposed()); }
 
+// A single row's stride means nothing, but oneDNN refuses one shorter than the row.
+template <class AnyView>
+AnyView WithFullRowStride(AnyView view) {
+  if (view.dim(0) == 1) view.stride[0] = std::max(view.stride[0], view.dim(1) * view.stride[1]);
+  return view;
+}
+
 // oneDNN writes row-major results only: a transposed c = a b is computed as c^T = b^T a^T.
 MatMulArgs WithRowMajorResult(const MatMulArgs& args) {
   for (const ConstView& view : {args.a, args.b, ConstView(args.c)}) {
@@ -43,8 +50,12 @@ MatMulArgs WithRowMajorResult(const MatMulArgs& args) {
     Check(view.size() == 0 || IsRowMajor(view) || IsColumnMajor(view),
           "matmul of {} without a unit stride", view.ToString());
   }
-  if (args.c.size() == 0 || IsRowMajor(args.c)) return args;
-  return {args.b.Transposed(), args.a.Transposed(), args.c.Transposed(), args.accumulate};
+  const bool as_given = args.c.size() == 0 || IsRowMajor(args.c);
+  const MatMulArgs product = as_given ? args
+                                      : MatMulArgs{args.b.Transposed(), args.a.Transposed(),
+                                                   args.c.Transposed(), args.accumulate};
+  return {WithFullRowStride(product.a), WithFullRowStride(product.b), WithFullRowStride(product.c),
+          product.accumulate};
 }
 
 Key KeyOf(const MatMulArgs& args) {
