@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up and passes the tests: installs what is missing, builds with warnings as errors, runs every
 # test. Re-runnable. Usage: bash tests/run.sh [--sanitize]
-# --sanitize runs them again under AddressSanitizer + UBSan: some 20 CPU minutes more.
+# --sanitize runs them again under AddressSanitizer + UBSan, and those of ranks as threads under
+# ThreadSanitizer: some 30 CPU minutes more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/packages.sh
@@ -14,7 +15,7 @@ for argument in "$@"; do
   esac
 done
 
-install_packages "${annulus_packages[@]}"
+install_packages "${annulus_packages[@]}" "${annulus_policy_packages[@]}"
 # Open MPI refuses root and more ranks than cores unless told; build machines have both.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1
@@ -34,5 +35,8 @@ build_and_test() {
 build_and_test ci
 if [ "$sanitize" -eq 1 ]; then
   build_and_test debug
+  # Under ThreadSanitizer: what runs ranks as threads, each on one thread, for OpenMP's runtime is not
+  # instrumented.
+  OMP_NUM_THREADS=1 build_and_test tsan -L threads
 fi
 echo "== all tests passed"
