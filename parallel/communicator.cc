@@ -147,7 +147,7 @@ void Communicator::AllReduceMax(std::span<double> values) {
   }
 }
 
-std::string Communicator::BroadcastText(std::string text, int root) {
+std::string Communicator::BroadcastText(const std::string& text, int root) {
   Check(root >= 0 && root < size_, "broadcast from rank {} in a group of {}", root, size_);
   return std::move(AllGatherText(text)[static_cast<size_t>(root)]);
 }

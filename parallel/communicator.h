@@ -141,7 +141,7 @@ class Communicator {
   // rank. A NaN wins.
   void AllReduceSum(std::span<double> values);
   void AllReduceMax(std::span<double> values);
-  std::string BroadcastText(std::string text, int root);
+  std::string BroadcastText(const std::string& text, int root);
   std::vector<std::string> AllGatherText(const std::string& text);
   void Barrier();
 

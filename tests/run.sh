@@ -35,8 +35,6 @@ build_and_test() {
 build_and_test ci all
 if [ "$sanitize" -eq 1 ]; then
   build_and_test debug all
-  # Under ThreadSanitizer: what runs ranks as threads, each on one thread, for OpenMP's runtime is not
-  # instrumented.
-  OMP_NUM_THREADS=1 build_and_test tsan threads-tests -L threads
+  build_and_test tsan threads-tests -L threads
 fi
 echo "== all tests passed"

@@ -17,10 +17,10 @@ constexpr double kLeastEps = 1e-30;   // smaller ones would be 0 in f32
 constexpr double kMostSeconds = 1e9;  // clocks count nanoseconds in 64 bits
 
 template <class Field, class Type>
-Option Bind(std::string key, Field field, Type type, std::string help) {
-  return {.key = std::move(key),
+Option Bind(std::string_view key, Field field, Type type, std::string_view help) {
+  return {.key = std::string(key),
           .unit = type.Unit(),
-          .help = std::move(help),
+          .help = std::string(help),
           .set = [field, type](RunConfig& config, std::string_view text,
                                std::string_view place) { field(config) = type.Parse(text, place); },
           .get = [field, type](const RunConfig& config) { return type.Render(field(config)); }};

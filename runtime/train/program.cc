@@ -33,7 +33,6 @@ BatchTensors AllocateBatch(kernels::StackMemory& memory, const SequenceShape& se
 Program::Program(const RunConfig& config, const DecoderShape& shape,
                  const RankEnvironment& environment)
     : config_(config),
-      shape_(shape),
       environment_(environment),
       kernels_(environment.table, environment.memory),
       context_{kernels_, environment.memory, environment.world, environment.context},

@@ -84,7 +84,6 @@ class Program {
   View AllocateFlat(kernels::MemoryCategory category, std::string_view owner);
 
   const RunConfig& config_;
-  const DecoderShape& shape_;
   RankEnvironment environment_;
   mutable kernels::Kernels kernels_;
   StepContext context_;

@@ -43,8 +43,8 @@ double Trainer::ExposedMs() const {
 EvaluationReport Trainer::Evaluate(int64_t step) {
   const int64_t sequences = HeldOutSequences();
   if (sequences == 0) return {};
-  const EvaluationReport report = EvaluateHeldOut(program_, setup_.dataset, setup_.environment,
-                                                  setup_.config.train.sequence_length, sequences);
+  EvaluationReport report = EvaluateHeldOut(program_, setup_.dataset, setup_.environment,
+                                            setup_.config.train.sequence_length, sequences);
   if (observer_ != nullptr) observer_->OnEvaluation(step, report);
   return report;
 }
