@@ -1,7 +1,9 @@
+# shellcheck shell=bash
 # Installs what building and testing annulus needs, where it is missing. Sourced by the scripts that
 # a new user runs; expects Debian 12 or Ubuntu 24.04, or any system that has the packages already.
 
 # What the build needs; MPI is optional to annulus but part of the tests.
+# shellcheck disable=SC2034  # for those who source this
 annulus_packages=(
   build-essential cmake ninja-build pkg-config git
   libboost-program-options-dev libdnnl-dev libhwy-dev libfmt-dev nlohmann-json3-dev libxxhash-dev

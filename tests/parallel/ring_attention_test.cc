@@ -2,12 +2,14 @@
 // partition, mask and head sharing, at lengths that divide nothing.
 #include "parallel/ring_attention.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <ostream>
 
 #include "kernels/cpu/cpu_table.h"
 #include "parallel/dry_communicator.h"
@@ -27,13 +29,12 @@ struct Case {
   kernels::MaskKind mask;
   int64_t kv_heads;
   int64_t length;
-};
 
-std::string NameOfCase(const testing::TestParamInfo<Case>& info) {
-  const Case& c = info.param;
-  return fmt::format("P{}_{}_{}_kv{}_n{}", c.ranks, NameOf(c.partition), kernels::NameOf(c.mask),
-                     c.kv_heads, c.length);
-}
+  friend void PrintTo(const Case& c, std::ostream* out) {
+    *out << fmt::format("P{}_{}_{}_kv{}_n{}", c.ranks, NameOf(c.partition), kernels::NameOf(c.mask),
+                        c.kv_heads, c.length);
+  }
+};
 
 constexpr int64_t kHeads = 4;
 constexpr int64_t kHeadDim = 20;
@@ -225,7 +226,8 @@ std::vector<Case> Cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(Cases()), NameOfCase);
+INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(Cases()),
+                         testing::PrintToStringParamName());
 
 TEST(RingSchedule, EveryBlockVisitsEveryRankAndGoesHome) {
   for (int ranks : {1, 2, 3, 7}) {

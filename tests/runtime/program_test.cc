@@ -2,9 +2,11 @@
 // against themselves over every number of ranks.
 #include "runtime/train/program.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <ostream>
 
 #include "tests/reference/decoder_reference.h"
 #include "tests/runtime/tiny_run.h"
@@ -98,6 +100,10 @@ struct ParityCase {
   parallel::PartitionKind partition;
   int64_t kv_heads;
   int64_t length;
+
+  friend void PrintTo(const ParityCase& c, std::ostream* out) {
+    *out << fmt::format("P{}_{}_kv{}", c.ranks, NameOf(c.partition), c.kv_heads);
+  }
 };
 
 class RankParity : public testing::TestWithParam<ParityCase> {};
@@ -123,9 +129,8 @@ std::vector<ParityCase> ParityCases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RankParity, testing::ValuesIn(ParityCases()), [](const auto& c) {
-  return fmt::format("P{}_{}_kv{}", c.param.ranks, NameOf(c.param.partition), c.param.kv_heads);
-});
+INSTANTIATE_TEST_SUITE_P(All, RankParity, testing::ValuesIn(ParityCases()),
+                         testing::PrintToStringParamName());
 
 TEST(RankParityOnAGrid, DataTimesContextAndAccumulationChangeNothing) {
   const TinyRun one = MakeTinyRun(64, 12);
