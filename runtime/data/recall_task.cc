@@ -31,7 +31,8 @@ struct RecallSequence {
                for (int64_t i = 0; i < run.count; ++i) {
                  const int64_t position = run.at(i);
                  token[i] = Token(position);
-                 label[i] = position + 1 < length ? Token(position + 1) : -1;
+                 const bool repeats = position + 1 >= Half(length) && position + 1 < length;
+                 label[i] = repeats ? Token(position + 1) : -1;
                }
              });
   }

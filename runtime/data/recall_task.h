@@ -6,14 +6,15 @@
 namespace annulus::runtime {
 
 // The first h = ceil(length / 2) tokens of a sequence are independent and uniform over the
-// vocabulary; the rest repeat them from the start: token(p) = token(p - h) for p >= h. The labels
-// of TaskPositions, [h - 1, length - 1), are those repeated tokens. Label i of them stands h - 1
-// positions before position i, so with a sharded sequence most of them lie on another rank.
+// vocabulary; the rest repeat them from the start: token(p) = token(p - h) for p >= h. Only the
+// positions of TaskPositions, [h - 1, length - 1), are targets: their labels are those repeated
+// tokens. Label i of them stands h - 1 positions before position i, so with a sharded sequence most
+// of them lie on another rank. The labels before are noise that nothing can predict, and no
+// targets: trained on as well, they keep small models from learning the rest.
 //
 // It is a copy over a fixed offset. A model that solves it attends, and trains attention, across
 // ranks; it need not find the place by content, so it is no test of induction. A loss below
-// ln(vocabulary) on the task positions cannot be had otherwise, because the labels are independent
-// of anything nearer. The labels before h - 1 are noise: their loss is ln(vocabulary) at best.
+// ln(vocabulary) cannot be had otherwise, because the labels are independent of anything nearer.
 class RecallTask : public Dataset {
  public:
   // Throws ConfigError unless 2 <= vocab_size < 2^31.

@@ -69,6 +69,7 @@ ParityReport Compare(const Gradients& many, const Gradients& one, const Paramete
 }
 
 RunConfig OnOneRank(RunConfig config) {
+  config.ranks = 1;
   config.parallel.context_size = 1;
   return config;
 }

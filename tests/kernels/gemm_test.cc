@@ -98,6 +98,32 @@ TEST(Gemm, ReadsAndWritesColumnSlices) {
   }
 }
 
+// A row alone may carry any stride: it is never taken.
+TEST(Gemm, TakesSingleRowsOfAnyStride) {
+  cpu::Gemm gemm(2);
+  TestTensor a = TestTensor::Random({1, 30}, 1), b = TestTensor::Random({30, 20}, 2);
+  TestTensor outer = TestTensor::Random({1, 20}, 3);
+  const auto plain = reference::MatMul<float>(a.values(), b.values(), 30);
+  const auto truth = reference::MatMul<double>(a.As<double>(), b.As<double>(), 30);
+  const auto with_stride = [](View row, int64_t stride) {
+    row.stride[0] = stride;
+    return row;
+  };
+  for (int64_t stride : {0, 1, 7, 1000}) {
+    SCOPED_TRACE(stride);
+    TestTensor c({1, 20});
+    Multiply(gemm, {with_stride(a.view(), stride), b.view(), with_stride(c.view(), stride)});
+    ExpectAsGoodAsPlain(c.values(), truth, plain, "a and c");
+    TestTensor product({30, 20});
+    Multiply(gemm, {a.view().Transposed(), with_stride(outer.view(), stride), product.view()});
+    EXPECT_EQ(product.values()[20], a.values()[1] * outer.values()[0]);
+    TestTensor turned({1, 20});
+    Multiply(gemm, {b.view().Transposed(), with_stride(a.view(), stride).Transposed(),
+                    with_stride(turned.view(), stride).Transposed()});
+    ExpectAsGoodAsPlain(turned.values(), truth, plain, "transposed a and c");
+  }
+}
+
 TEST(Gemm, SumOverNothingIsZero) {
   cpu::Gemm gemm(1);
   float nothing = 0;

@@ -111,8 +111,10 @@ TEST_P(DatasetTest, LabelsAreTheNextTokens) {
   for (Split split : {Split::kTrain, Split::kHeldOut}) {
     for (int64_t index = 0; index < 3; ++index) {
       const Sequence whole = ReadWhole(*data_, split, index, 333);
+      const PositionRange task = data_->TaskPositions(333);
       for (size_t i = 0; i + 1 < whole.tokens.size(); ++i) {
-        ASSERT_EQ(whole.labels[i], whole.tokens[i + 1]);
+        const bool target = task.Contains(static_cast<int64_t>(i));
+        ASSERT_EQ(whole.labels[i], target ? whole.tokens[i + 1] : -1);
       }
     }
   }

@@ -1,0 +1,102 @@
+// `annulus plan`: what it says of long contexts, and what it costs to ask.
+#include <gmock/gmock.h>
+
+#include "tests/cli/annulus_command.h"
+
+namespace annulus::runtime {
+namespace {
+
+using nlohmann::json;
+
+class Plan : public testing::Test {
+ protected:
+  // The plan's report.
+  json Of(const Arguments& options) {
+    const std::string file = dir_.At("plan.json");
+    outcome_ = RunAnnulus(Arguments{"plan", "--json", file} + options);
+    EXPECT_EQ(outcome_.status, 0) << outcome_.err;
+    return ReadJson(file);
+  }
+
+  TempDir dir_;
+  Outcome outcome_;
+};
+
+double Category(const json& rank, const char* name) {
+  return rank.at("predicted_categories").at(name).get<double>();
+}
+
+constexpr const char* kSmallModel =
+    "--model.vocab_size 256 --model.hidden_size 64 --model.num_attention_heads 4 "
+    "--model.intermediate_size 176 --device.threads 1 ";
+
+TEST_F(Plan, ActivationsGrowLinearlyWithTheContext) {
+  for (const char* recompute : {"none", "mlp", "block"}) {
+    double half = 0, half_of_all = 0;
+    for (const int length : {32768, 65536, 131072}) {
+      const json rank = Of(Words(kSmallModel + std::string("--memory.recompute ") + recompute +
+                                 " --train.sequence_length " + std::to_string(length)))
+                            .at("ranks")
+                            .at(0);
+      const double activations = Category(rank, "activations");
+      const double all = rank.at("predicted_peak_activation_bytes");
+      if (half > 0) {
+        EXPECT_NEAR(activations / half, 2.0, 0.01) << recompute << ", " << length;
+        EXPECT_NEAR(all / half_of_all, 2.0, 0.01) << recompute << ", " << length;
+      }
+      half = activations;
+      half_of_all = all;
+    }
+  }
+}
+
+// Activations and attention state are shared out. So is the ring, which does not exist on one rank:
+// up to two blocks of keys and values on their way and two of their gradients.
+TEST_F(Plan, RanksHoldTheirShareOfTheContext) {
+  constexpr int64_t kLength = 32768, kHidden = 64;
+  const auto rank_of = [this](int ranks) {
+    const json all = Of(Words(kSmallModel + std::string("--train.sequence_length 32768 --ranks ") +
+                              std::to_string(ranks)))
+                         .at("ranks");
+    EXPECT_EQ(all.size(), static_cast<size_t>(ranks));
+    for (const json& rank : all) {
+      EXPECT_EQ(rank.at("predicted_categories"), all[0].at("predicted_categories"));
+    }
+    return all[0];
+  };
+  const json alone = rank_of(1);
+  EXPECT_EQ(Category(alone, "ring"), 0);
+  std::vector<double> whole;  // steps' bytes of all ranks together, from 4 ranks on
+  for (const int ranks : {2, 4, 8}) {
+    const json rank = rank_of(ranks);
+    for (const char* category : {"batch", "activations", "attention"}) {
+      const double share = Category(alone, category) / ranks;
+      EXPECT_NEAR(Category(rank, category), share, 0.02 * share) << category << " of " << ranks;
+    }
+    const int64_t block = 2 * (kLength / ranks) * kHidden * 4;
+    const int64_t keys_in_flight = ranks == 2 ? 1 : 2, gradients_in_flight = 2;
+    EXPECT_EQ(rank.at("predicted_categories").at("ring"),
+              (keys_in_flight + gradients_in_flight) * block);
+    if (ranks > 2) {
+      whole.push_back(rank.at("predicted_peak_activation_bytes").get<double>() * ranks);
+    }
+  }
+  EXPECT_NEAR(whole[1], whole[0], 0.02 * whole[0]);
+}
+
+// Llama 3 8B on a million tokens over 64 ranks, planned within 200 MB.
+TEST_F(Plan, AMillionTokensArePlannedInLittleMemory) {
+  const json plan = Of(Words(
+      "--model.hidden_size 4096 --model.num_hidden_layers 32 --model.num_attention_heads 32 "
+      "--model.num_key_value_heads 8 --model.intermediate_size 14336 --model.vocab_size 128256 "
+      "--model.rope_theta 500000 --train.sequence_length 1048576 --memory.recompute block "
+      "--ranks 64 --device.threads 1"));
+  EXPECT_EQ(plan.at("ranks").size(), 64u);
+  // 4 bytes each of 8,030,261,248 parameters.
+  EXPECT_EQ(Category(plan.at("ranks").at(0), "parameters"), 4 * 8030261248.0);
+  EXPECT_GT(plan.at("flops").get<double>(), 1e18);
+  EXPECT_LT(outcome_.peak_resident_bytes, 200'000'000);
+}
+
+}  // namespace
+}  // namespace annulus::runtime
