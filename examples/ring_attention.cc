@@ -12,11 +12,10 @@
 #include "parallel/local_communicator.h"
 #include "runtime/memory/arena.h"
 
-namespace kernels = annulus::kernels;
-namespace parallel = annulus::parallel;
-using annulus::runtime::Arena;
+using namespace annulus;  // NOLINT(google-build-using-namespace): for brevity, in an example
 
-constexpr int64_t kTokens = 3004;  // no number of ranks has to divide it
+constexpr int64_t kTokens = 3004;                // no number of ranks has to divide it
+constexpr float kRounding = kTokens * 0x1p-24f;  // of a sum of so many f32 terms of the size of 1
 constexpr parallel::AttentionShape kShape{.heads = 4, .kv_heads = 2, .head_dim = 64, .scale = 0.1f};
 
 // One rank's T tokens of every tensor. Keys and values are one tensor: they travel together.
@@ -48,28 +47,27 @@ void Attend(kernels::KernelTable& table, kernels::StackMemory& memory, parallel:
 // The bytes that the program needs on this rank: run dry it does no work and takes no time.
 int64_t Plan(const kernels::KernelTable& table, const parallel::Partition& partition, int rank) {
   kernels::DryTable dry(table);
-  Arena memory = Arena::Dry();
+  runtime::Arena memory = runtime::Arena::Dry();
   parallel::DryCommunicator ring(rank, partition.ranks());
   Attend(dry, memory, ring, partition, Allocate(memory, partition.local_tokens()));
   return memory.ledger().peak_bytes();
 }
 
-// Calls body(element, its counterpart in the whole sequence) for the tokens `at` of a tensor of
-// dim(0) times as many rows. Those past the sequence's end are padding, which nothing attends to.
+// Calls body(element, its counterpart in the whole sequence), but for padding, for the tokens `at`.
 template <class Body>
 void ForEach(kernels::View local, kernels::View whole, const kernels::Positions& at, Body body) {
   const int64_t tokens = at.tokens(), width = local.size() / (local.dim(0) * tokens);
   for (int64_t i = 0; i < local.size(); ++i) {
     const int64_t half = i / width / tokens, position = at.at(i / width % tokens);
-    const int64_t j = (half * kTokens + position) * width + i % width;
-    if (position < kTokens) body(local.As<float>()[i], whole.As<float>()[j]);
+    if (position >= kTokens) continue;
+    body(local.As<float>()[i], whole.As<float>()[(half * kTokens + position) * width + i % width]);
   }
 }
 
 int main() {
   kernels::CpuTable cpu(/*threads=*/1);
   const parallel::Partition all(parallel::PartitionKind::kContiguous, kTokens, /*ranks=*/1);
-  Arena memory(Plan(cpu, all, 0));
+  runtime::Arena memory(Plan(cpu, all, 0));
   const Tensors whole = Allocate(memory, kTokens);
   std::minstd_rand random;
   std::normal_distribution<float> normal;
@@ -78,20 +76,17 @@ int main() {
   }
   Attend(cpu, memory, *parallel::LocalGroup(1).Join(0), all, whole);
   fmt::print("one rank: {} bytes\n", memory.ledger().peak_bytes());
-
   parallel::RunRanks(4, [&](parallel::Communicator& ring) {
-    // A piece from either end of the sequence, so that causal work is equal.
     const parallel::Partition zigzag(parallel::PartitionKind::kZigzag, kTokens, ring.size());
     const kernels::Positions at = zigzag.PositionsOf(ring.rank());
     kernels::CpuTable my_cpu(/*threads=*/1);
-    Arena my_memory(Plan(my_cpu, zigzag, ring.rank()));
+    runtime::Arena my_memory(Plan(my_cpu, zigzag, ring.rank()));
     const Tensors mine = Allocate(my_memory, zigzag.local_tokens());
     const auto take = [](float& element, float from) { element = from; };
     ForEach(mine.q, whole.q, at, take);
     ForEach(mine.kv, whole.kv, at, take);
     ForEach(mine.dout, whole.dout, at, take);
     Attend(my_cpu, my_memory, ring, zigzag, mine);
-
     float worst = 0;
     const auto compare = [&](float x, float y) { worst = std::max(worst, std::abs(x - y)); };
     ForEach(mine.out, whole.out, at, compare);
@@ -99,7 +94,6 @@ int main() {
     ForEach(mine.dkv, whole.dkv, at, compare);
     fmt::print("rank {} of {}: {} bytes, {} sent, off by at most {:.1e}\n", ring.rank(),
                ring.size(), my_memory.ledger().peak_bytes(), ring.counters().bytes_sent, worst);
-    // What a sum of n terms of the size of 1 may lose to f32 when its order changes.
-    annulus::Check(worst < kTokens * 0x1p-24f, "the ring does not compute what one rank does");
+    Check(worst < kRounding, "the ring does not compute what one rank does");
   });
 }
