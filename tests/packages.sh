@@ -2,12 +2,17 @@
 # Installs what building and testing annulus needs, where it is missing. Sourced by the scripts that
 # a new user runs; expects Debian 12 or Ubuntu 24.04, or any system that has the packages already.
 
-# What the build needs; MPI is optional to annulus but part of the tests.
+# What the build needs; MPI is optional to annulus but part of the tests. Debian's oneDNN asks CMake
+# for OpenCL, which its package only recommends.
 # shellcheck disable=SC2034  # for those who source this
 annulus_packages=(
   build-essential cmake ninja-build pkg-config git
-  libboost-program-options-dev libdnnl-dev libhwy-dev libfmt-dev nlohmann-json3-dev libxxhash-dev
-  libgtest-dev libgmock-dev libopenmpi-dev openmpi-bin)
+  libboost-program-options-dev libdnnl-dev ocl-icd-opencl-dev libhwy-dev libfmt-dev
+  nlohmann-json3-dev libxxhash-dev libgtest-dev libgmock-dev libopenmpi-dev openmpi-bin)
+
+# What the policies of the source tree check with.
+# shellcheck disable=SC2034
+annulus_policy_packages=(clang-format-14 shellcheck)
 
 # Installs the packages named, those that are missing.
 install_packages() {
