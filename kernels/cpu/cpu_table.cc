@@ -9,7 +9,9 @@ namespace annulus::kernels {
 
 CpuTable::CpuTable(int threads) : threads_(threads), gemm_(threads) {}
 
-std::string CpuTable::Name() const { return fmt::format("cpu, {} threads", threads_); }
+std::string CpuTable::Name() const {
+  return fmt::format("cpu, {} thread{}", threads_, threads_ == 1 ? "" : "s");
+}
 
 std::vector<KernelChoice> CpuTable::Choices() const {
   return {{"attention", "fused, " + cpu::AttentionIsa(), "widest vectors this CPU has"},

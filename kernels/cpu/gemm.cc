@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/base/denormals.h"
+
 namespace annulus::kernels::cpu {
 namespace {
 
@@ -168,7 +170,11 @@ struct Gemm::Cache {
   std::unordered_map<Key, Product, KeyHash> products;
 };
 
-Gemm::Gemm(int threads) : threads_(threads), cache_(std::make_unique<Cache>()) {}
+Gemm::Gemm(int threads) : threads_(threads), cache_(std::make_unique<Cache>()) {
+  // oneDNN runs on the OpenMP threads of this thread, which live on between calls.
+#pragma omp parallel num_threads(threads)
+  if (omp_get_thread_num() != 0) FlushDenormals::Forever();
+}
 Gemm::~Gemm() = default;
 
 int64_t Gemm::ScratchBytes(const MatMulArgs& given) {
@@ -191,6 +197,7 @@ void Gemm::MatMul(const MatMulArgs& given, View scratch) {
   const int64_t depth = args.a.dim(1), step = FoldDepth(args);
   if (args.c.size() == 0) return;
   if (depth == 0) return MultiplyNothing(args);
+  const FlushDenormals mode;
   Guarded(args, [&] {
     // oneDNN plans and runs for the calling thread's OpenMP thread count.
     omp_set_num_threads(threads_);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/base/denormals.h"
+
 namespace annulus::kernels::cpu {
 
 // Elements that are worth handing to a thread: about ten microseconds of work.
@@ -21,7 +23,10 @@ template <class Body>
 void ParallelBlocks(int64_t count, int64_t block, int threads, const Body& body) {
   const int64_t blocks = (count + block - 1) / block;
 #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1 && blocks > 1)
-  for (int64_t i = 0; i < blocks; ++i) body(i * block, std::min(count, (i + 1) * block));
+  for (int64_t i = 0; i < blocks; ++i) {
+    const FlushDenormals mode;
+    body(i * block, std::min(count, (i + 1) * block));
+  }
 }
 
 }  // namespace annulus::kernels::cpu

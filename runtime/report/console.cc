@@ -41,7 +41,7 @@ std::string StepLine(const StepReport& r) {
       "mfu {:4.1f}%  left {}\n",
       r.step, total.size(), total, r.length, r.loss, r.grad_norm, r.learning_rate,
       FormatRate(r.tokens_per_s, "tok/s"), 100 * r.comm_exposed_ms / r.step_ms, 100 * r.mfu,
-      FormatDuration(r.remaining_s));
+      r.remaining_s > 0 ? FormatDuration(r.remaining_s) : "0 s");
 }
 
 void ConsoleObserver::OnStep(const StepReport& report) {
@@ -52,7 +52,7 @@ void ConsoleObserver::OnStep(const StepReport& report) {
 }
 
 void ConsoleObserver::OnEvaluation(int64_t step, const EvaluationReport& report) {
-  directory_.AppendEvaluation(step, report);
+  directory_.AppendEvaluation(step, report, is_task_);
   Print(fmt::format("held out after step {}: loss {:.4f}{} ({} sequences of {} tokens)\n", step,
                     report.loss,
                     is_task_ ? fmt::format(", on the task {:.4f}", report.task_loss) : "",

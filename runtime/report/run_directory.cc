@@ -62,12 +62,13 @@ void RunDirectory::AppendStep(const StepReport& report) {
                     {"peak_activation_bytes", report.peak_activation_bytes}});
 }
 
-void RunDirectory::AppendEvaluation(int64_t step, const EvaluationReport& report) {
-  metrics_->Append({{"step", step},
-                    {"held_out_loss", report.loss},
-                    {"task_loss", report.task_loss},
-                    {"sequence_length", report.length},
-                    {"sequences", report.sequences}});
+void RunDirectory::AppendEvaluation(int64_t step, const EvaluationReport& report, bool is_task) {
+  nlohmann::ordered_json line = {{"step", step},
+                                 {"held_out_loss", report.loss},
+                                 {"sequence_length", report.length},
+                                 {"sequences", report.sequences}};
+  if (is_task) line["task_loss"] = report.task_loss;
+  metrics_->Append(line);
 }
 
 void RunDirectory::WriteMemory(const std::vector<RankMemory>& ranks) const {

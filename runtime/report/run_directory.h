@@ -32,7 +32,7 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
 
   void AppendStep(const StepReport& report);
-  void AppendEvaluation(int64_t step, const EvaluationReport& report);
+  void AppendEvaluation(int64_t step, const EvaluationReport& report, bool is_task);
   void WriteMemory(const std::vector<RankMemory>& ranks) const;
   void WriteSummary(const RunSummary& summary) const;
   // model/ in Hugging Face's Llama layout. `flat` holds the parameters, on the kernels' device.

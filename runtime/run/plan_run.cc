@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/cpu/cpu_table.h"
+#include "parallel/local_communicator.h"
 #include "runtime/config/validate.h"
 #include "runtime/io/format.h"
 #include "runtime/report/run_directory.h"
@@ -52,7 +53,8 @@ FullPlan MakePlan(const RunConfig& given) {
     plan.memory.push_back(PredictedMemory(plan.config, plan.shape, rank_plan));
     AddRank(rank_plan, plan.phases);
   }
-  const double roof = MeasureMatMulRoof(table);
+  parallel::LocalGroup alone(1);
+  const double roof = MeasureMatMulRoof(table, *alone.Join(0));
   for (PhasePlan& phase : plan.phases) {
     phase.balance =
         static_cast<double>(phase.flops) / (static_cast<double>(phase.busiest_rank_flops) * ranks);

@@ -1,6 +1,7 @@
 #include "runtime/run/roof.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "kernels/base/kernels.h"
@@ -8,9 +9,9 @@
 
 namespace annulus::runtime {
 
-double MeasureMatMulRoof(kernels::KernelTable& table) {
+double MeasureMatMulRoof(kernels::KernelTable& table, parallel::Communicator& world) {
   constexpr int64_t kSize = 1024;
-  constexpr int kRuns = 6;
+  constexpr int kRounds = 6;
   Arena arena(int64_t{32} << 20);
   kernels::Kernels kernels(table, arena);
   const auto allocate = [&] {
@@ -21,11 +22,14 @@ double MeasureMatMulRoof(kernels::KernelTable& table) {
   };
   const kernels::MatMulArgs args{.a = allocate(), .b = allocate(), .c = allocate()};
   double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
+  for (int round = 0; round < kRounds; ++round) {
+    world.Barrier();
     const auto start = std::chrono::steady_clock::now();
     kernels.MatMul(args);
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    best = std::max(best, 2.0 * kSize * kSize * kSize / time.count());
+    std::array<double, 1> slowest{time.count()};
+    world.AllReduceMax(slowest);
+    best = std::max(best, 2.0 * kSize * kSize * kSize * world.size() / slowest[0]);
   }
   return best;
 }

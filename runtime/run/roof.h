@@ -2,12 +2,14 @@
 #pragma once
 
 #include "kernels/base/kernel_table.h"
+#include "parallel/communicator.h"
 
 namespace annulus::runtime {
 
-// FLOP/s of large square f32 matrix products on `table`: the best of several, so that another
-// tenant's moment on a shared machine does not count. Call on all ranks at once, so that they share
-// the machine as they do in a step. Takes some 50 ms and 12 MiB, returned before it ends.
-double MeasureMatMulRoof(kernels::KernelTable& table);
+// FLOP/s of large square f32 matrix products on all ranks of `world` together: in each of several
+// rounds every rank does the same products, and the slowest of them counts, so that ranks which
+// share cores are not counted twice; the best round counts, so that another tenant's moment on a
+// shared machine does not. Collective. Takes some 50 ms and 12 MiB a rank, returned before it ends.
+double MeasureMatMulRoof(kernels::KernelTable& table, parallel::Communicator& world);
 
 }  // namespace annulus::runtime

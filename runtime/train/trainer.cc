@@ -81,20 +81,21 @@ void Trainer::RunStep(int64_t step, const Phase& phase) {
   // Machines are shared: a step may outrun the roof that was measured before it.
   setup_.cost.roof_flops_per_s = std::max(setup_.cost.roof_flops_per_s, flops / seconds);
   if (observer_ == nullptr) return;
-  observer_->OnStep(
-      {.step = step + 1,
-       .total_steps = train.steps,
-       .length = phase.length,
-       .loss = result.loss,
-       .grad_norm = result.grad_norm,
-       .learning_rate = LearningRateAt(step, train.steps, setup_.config.optimizer),
-       .tokens = train.tokens_per_step(),
-       .step_ms = seconds * 1e3,
-       .tokens_per_s = static_cast<double>(train.tokens_per_step()) / seconds,
-       .mfu = flops / seconds / setup_.cost.roof_flops_per_s,
-       .comm_exposed_ms = exposed[0],
-       .peak_activation_bytes = setup_.ledger.peak_activation_bytes(),
-       .remaining_s = remaining_flops_ * report_.train_s / std::max(done_flops_, 1.0)});
+  observer_->OnStep({.step = step + 1,
+                     .total_steps = train.steps,
+                     .length = phase.length,
+                     .loss = result.loss,
+                     .grad_norm = result.grad_norm,
+                     .learning_rate = LearningRateAt(step, train.steps, setup_.config.optimizer),
+                     .tokens = train.tokens_per_step(),
+                     .step_ms = seconds * 1e3,
+                     .tokens_per_s = static_cast<double>(train.tokens_per_step()) / seconds,
+                     .mfu = flops / seconds / setup_.cost.roof_flops_per_s,
+                     .comm_exposed_ms = exposed[0],
+                     .peak_activation_bytes = setup_.ledger.peak_activation_bytes(),
+                     .remaining_s = step + 1 == train.steps ? 0
+                                                            : remaining_flops_ * report_.train_s /
+                                                                  std::max(done_flops_, 1.0)});
 }
 
 TrainReport Trainer::Run() {

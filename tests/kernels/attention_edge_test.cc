@@ -93,6 +93,17 @@ TEST(AttentionEdgeTest, ReferenceMovesFar) {
   ExpectAccurate(c);
 }
 
+// Equal logits in hundreds of spans of two keys, for every other block has no query: the reference
+// never moves after the first span, so no fold may change what the ones before it have summed.
+TEST(AttentionEdgeTest, ManyFoldsDoNotDrift) {
+  Mask mask = MakeMask(MaskKind::kBlockSparse, 1200);
+  mask.blocks = {.block_tokens = 2, .window_blocks = 1, .stride_blocks = 2};
+  AttentionCase c =
+      MakeCase(MakeProblem(mask, Positions({0, 4, 300}), 4), {Positions({0, 1, 1200})}, 29);
+  std::fill(c.inputs.q.begin(), c.inputs.q.end(), 0.0f);
+  ExpectAccurate(c);
+}
+
 TEST(AttentionEdgeTest, NoKeys) {
   const AttentionProblem problem =
       MakeProblem(MakeMask(MaskKind::kFull, 40), Positions({0, 1, 40}), 8);

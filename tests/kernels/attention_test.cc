@@ -13,7 +13,9 @@ class MaskAndHeadTest : public testing::TestWithParam<std::tuple<MaskKind, int>>
 TEST_P(MaskAndHeadTest, OneBlock) {
   const auto [kind, head_dim] = GetParam();
   const Positions tokens({0, 1, 133});
-  const AttentionProblem problem = MakeProblem(MakeMask(kind, 133), tokens, head_dim);
+  AttentionProblem problem = MakeProblem(MakeMask(kind, 133), tokens, head_dim);
+  // The largest error of a few hundred numbers is a matter of luck, and so is a multiple of it.
+  if (head_dim == 1) problem.batch = 8;
   ExpectAccurate(MakeCase(problem, {tokens}, 11));
 }
 

@@ -1,5 +1,7 @@
 #include "kernels/cpu/gemm.h"
 
+#include <algorithm>
+
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -224,6 +226,23 @@ TEST(Gemm, BitsOfWeightGradientsDoNotDependOnThreads) {
     });
   }
 }
+
+#if defined(__x86_64__)
+// On every thread of the product, and without a change to the caller's floating-point mode.
+TEST(Gemm, CountsDenormalsAsZero) {
+  for (int threads : {1, 2}) {
+    constexpr unsigned kFlushModes = (1u << 15) | (1u << 6);
+    const unsigned mode = __builtin_ia32_stmxcsr() & kFlushModes;
+    cpu::Gemm gemm(threads);
+    TestTensor a({256, 64}), b({64, 128}), c({256, 128});
+    std::fill(a.values().begin(), a.values().end(), 1e-30f);
+    std::fill(b.values().begin(), b.values().end(), 1e-12f);
+    Multiply(gemm, {a.view(), b.view(), c.view()});
+    for (float value : c.values()) ASSERT_EQ(value, 0.0f) << threads << " threads";
+    EXPECT_EQ(__builtin_ia32_stmxcsr() & kFlushModes, mode);
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -9,6 +9,7 @@
 #include <limits>
 #include <thread>
 
+#include "kernels/base/denormals.h"
 #include "kernels/cpu/attention/fused_attention.h"
 #include "kernels/cpu/attention/geometry.h"
 
@@ -319,6 +320,7 @@ void FusedAttention::BackwardFold(const AttentionBackwardArgs& args, const KeyBl
   std::atomic<int64_t> next{0};
 #pragma omp parallel num_threads(threads_)
   {
+    const FlushDenormals mode;
     const BackwardScratch own(g, memory + omp_get_thread_num() * scratch_bytes);
     for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
   }

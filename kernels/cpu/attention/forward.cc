@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/base/denormals.h"
 #include "kernels/cpu/attention/fused_attention.h"
 #include "kernels/cpu/attention/geometry.h"
 
@@ -187,6 +188,7 @@ void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBloc
   std::atomic<int64_t> next{0};
 #pragma omp parallel num_threads(threads_)
   {
+    const FlushDenormals mode;
     const ForwardScratch own(Geometry(args.problem), static_cast<char*>(scratch.data) +
                                                          omp_get_thread_num() * scratch_bytes);
     for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);

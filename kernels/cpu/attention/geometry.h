@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/base/denormals.h"
 #include "kernels/base/ops.h"
 #include "kernels/cpu/attention/tiles.h"
 
@@ -121,6 +122,7 @@ template <class Visit>
 void ForEachStrip(const Geometry& g, int threads, Visit visit) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < g.all_strips; ++i) {
+    const FlushDenormals mode;
     const int64_t head = i / g.strips;
     visit(head / g.heads, head % g.heads, i % g.strips);
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/attention/tile_exp2.inl.h"
 #include "kernels/cpu/attention/tile_multiply.inl.h"
 
 namespace annulus::kernels::cpu {
@@ -51,18 +52,12 @@ struct VectorIsa {
   // x, or 0 where x is -inf.
   static ANNULUS_INLINE Vec Finite(Vec x) { return x == -__builtin_inff() ? Vec{} : x; }
 
-  // 2^x for x < 128 within 1.2e-7, and 0 below 2^-126. Adding 1.5 * 2^23 rounds x to an integer
-  // and leaves it in the low bits, whence it is shifted to the exponent. `Isa` supplies the Fma.
+  // 2^x for x < 128, and 0 below 2^-126. Adding 1.5 * 2^23 to x - 0.5 rounds x down, ties to even,
+  // and leaves the integer in the low bits, whence it is shifted to the exponent.
   template <class Isa>
   static ANNULUS_INLINE Vec RoundingExp2(Vec x) {
-    const Vec shifted = x + 12582912.0f;
-    const Vec r = x - (shifted - 12582912.0f);  // in [-0.5, 0.5]
-    Vec p = Set(0.0013276472f);
-    p = Isa::Fma(p, r, Set(0.0096755413f));
-    p = Isa::Fma(p, r, Set(0.0555071327f));
-    p = Isa::Fma(p, r, Set(0.2402211972f));
-    p = Isa::Fma(p, r, Set(0.6931469671f));
-    p = Isa::Fma(p, r, Set(1.0000000717f));
+    const Vec shifted = (x - 0.5f) + 12582912.0f;
+    const Vec p = Exp2OfFraction<Isa>(x - (shifted - 12582912.0f));
     const Bits scaled = reinterpret_cast<Bits>(p) + (reinterpret_cast<Bits>(shifted) << 23);
     return reinterpret_cast<Vec>(scaled & reinterpret_cast<Bits>(x >= -126.0f));
   }

@@ -2,6 +2,7 @@
 // 6 x 4 accumulators. Compiled with -mavx512f -mavx512dq.
 #include <immintrin.h>
 
+#include "kernels/cpu/attention/tile_exp2.inl.h"
 #include "kernels/cpu/attention/tile_kernels.inl.h"
 
 namespace annulus::kernels::cpu {
@@ -29,17 +30,10 @@ struct Avx512 {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, Set(-__builtin_inff()), _CMP_NEQ_OQ), x);
   }
 
-  // 2^x within 1.2e-7: a polynomial of x - floor(x), scaled by 2^floor(x) in one instruction.
+  // 2^x: that of x - floor(x), scaled by 2^floor(x) in one instruction.
   static ANNULUS_INLINE Vec Exp2(Vec x) {
     constexpr int kFloor = 0x09;  // round down, raise nothing
-    const Vec r = _mm512_reduce_ps(x, kFloor);
-    Vec p = Set(0.0018775767f);
-    p = Fma(p, r, Set(0.0089893401f));
-    p = Fma(p, r, Set(0.0558263181f));
-    p = Fma(p, r, Set(0.2401536170f));
-    p = Fma(p, r, Set(0.6931530732f));
-    p = Fma(p, r, Set(0.9999999251f));
-    return _mm512_scalef_ps(p, x);
+    return _mm512_scalef_ps(Exp2OfFraction<Avx512>(_mm512_reduce_ps(x, kFloor)), x);
   }
 };
 
