@@ -2,7 +2,7 @@
 # Sets up and passes the tests: installs what is missing, builds with warnings as errors, runs every
 # test. Re-runnable. Usage: bash tests/run.sh [--sanitize]
 # --sanitize runs them again under AddressSanitizer + UBSan, and those of ranks as threads under
-# ThreadSanitizer: some 30 CPU minutes more.
+# ThreadSanitizer: some 25 CPU minutes more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/packages.sh
