@@ -14,7 +14,7 @@ std::string CpuTable::Name() const {
 }
 
 std::vector<KernelChoice> CpuTable::Choices() const {
-  return {{"attention", "fused, " + cpu::AttentionIsa(), "widest vectors this CPU has"},
+  return {{"attention", "fused, " + cpu::AttentionIsa(DType::kF32), "widest vectors this CPU has"},
           {"matrix products", cpu::Gemm::Describe(), "its bits do not change when rows are split"},
           {"elementwise", "Highway, " + cpu::ElementwiseIsa(), "widest vectors this CPU has"}};
 }
