@@ -1,4 +1,6 @@
 // Conversion between f32 and bf16: 6 bytes an element.
+#include <algorithm>
+
 #include "kernels/cpu/elementwise.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -34,7 +36,9 @@ HWY_EXPORT(Narrow);
 // `count` elements from element `from_at` and to element `to_at` on.
 void ConvertRun(const ConstView& from, int64_t from_at, const View& to, int64_t to_at,
                 int64_t count) {
-  if (from.dtype == DType::kBF16) {
+  if (from.dtype == to.dtype) {
+    std::copy_n(from.As<float>() + from_at, count, to.As<float>() + to_at);
+  } else if (from.dtype == DType::kBF16) {
     HWY_DYNAMIC_DISPATCH(Widen)
     (from.As<BFloat16>() + from_at, to.As<float>() + to_at, count);
   } else {

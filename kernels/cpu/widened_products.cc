@@ -53,6 +53,12 @@ View F32Like(const ConstView& block, void* memory) {
   return IsRowMajor(block) ? wide : wide.Transposed();
 }
 
+// Whether blocks of c are summed apart and stored when they are complete: to be rounded, and
+// because oneDNN's sums of a row have other bits where c has a stride of more than its columns.
+bool SumsApart(const MatMulArgs& args, const Blocks& blocks) {
+  return args.c.dtype != DType::kF32 || blocks.columns < args.c.dim(1);
+}
+
 // A block of an operand, widened unless it is the one that is there already.
 class WidenedBlock {
  public:
@@ -81,7 +87,7 @@ int64_t WidenedProducts::ScratchBytes(const MatMulArgs& args) {
   const auto measure = [&](int64_t rows, int64_t columns, int64_t depth) {
     if (rows == 0 || columns == 0 || depth == 0) return;
     const View c = args.c.Slice(0, 0, rows).Slice(1, 0, columns);
-    const View sums = c.dtype == DType::kF32 ? c : F32Like(c, nullptr);
+    const View sums = SumsApart(args, blocks) ? F32Like(c, nullptr) : c;
     const View a = F32Like(args.a.Slice(0, 0, rows).Slice(1, 0, depth), nullptr);
     const View b = F32Like(args.b.Slice(0, 0, depth).Slice(1, 0, columns), nullptr);
     for (bool accumulate : {false, true}) {
@@ -95,8 +101,7 @@ int64_t WidenedProducts::ScratchBytes(const MatMulArgs& args) {
       }
     }
   }
-  const int64_t sums_bytes =
-      args.c.dtype == DType::kF32 ? 0 : FloatBytes(blocks.rows, blocks.columns);
+  const int64_t sums_bytes = SumsApart(args, blocks) ? FloatBytes(blocks.rows, blocks.columns) : 0;
   return FloatBytes(blocks.rows, blocks.depth) + FloatBytes(blocks.depth, blocks.columns) +
          sums_bytes + f32_bytes;
 }
@@ -114,23 +119,23 @@ void WidenedProducts::MatMul(const MatMulArgs& args, View scratch) {
   };
   WidenedBlock a(take(FloatBytes(blocks.rows, blocks.depth)), threads_);
   WidenedBlock b(take(FloatBytes(blocks.depth, blocks.columns)), threads_);
-  const bool rounds = args.c.dtype != DType::kF32;
-  void* const sums_memory = rounds ? take(FloatBytes(blocks.rows, blocks.columns)) : nullptr;
+  const bool apart = SumsApart(args, blocks);
+  void* const sums_memory = apart ? take(FloatBytes(blocks.rows, blocks.columns)) : nullptr;
   const auto* end = static_cast<std::byte*>(scratch.data) + scratch.size_bytes();
   const View rest(memory, DType::kByte, {end - memory});
 
   ForEachBlock(args.c.dim(1), blocks.columns, [&](int64_t column, int64_t columns) {
     ForEachBlock(args.c.dim(0), blocks.rows, [&](int64_t row, int64_t rows) {
       const View c = args.c.Slice(0, row, rows).Slice(1, column, columns);
-      const View sums = rounds ? F32Like(c, sums_memory) : c;
-      if (rounds && args.accumulate) Convert(c, sums, threads_);
+      const View sums = apart ? F32Like(c, sums_memory) : c;
+      if (apart && args.accumulate) Convert(c, sums, threads_);
       ForEachBlock(args.a.dim(1), blocks.depth, [&](int64_t begin, int64_t depth) {
         f32_.MatMul({a.Hold(args.a.Slice(0, row, rows).Slice(1, begin, depth)),
                      b.Hold(args.b.Slice(0, begin, depth).Slice(1, column, columns)), sums,
                      args.accumulate || begin > 0},
                     rest);
       });
-      if (rounds) Convert(sums, c, threads_);
+      if (apart) Convert(sums, c, threads_);
     });
   });
 }
