@@ -108,8 +108,8 @@ TEST_P(Bf16Decoder, LosesNoMoreThanAPlainImplementation) {
 INSTANTIATE_TEST_SUITE_P(Heads, Bf16Decoder, testing::Bool(),
                          [](const auto& tied) { return tied.param ? "tied" : "untied"; });
 
-// Ranks fold the keys in another order, so that a sum may round the other way: as far from one
-// rank's gradient as that is from the exact one, at most twice.
+// Ranks fold the keys in another order, so that a sum may round the other way. Each gradient is off
+// by a hundredth at most, as Bf16Decoder has it, so two of them differ by no more than twice that.
 TEST(Bf16Ranks, LossAndEveryGradientAreNearlyThoseOfOneRank) {
   TinyRun one = Bf16Run(101, 2);
   const GradientResult expected = GradientsOf(one);
