@@ -37,7 +37,7 @@ TEST(Check, ParityOfABf16Model) {
       RunAnnulus(Arguments{"check", "--json", file} +
                  TinyModel("--ranks 3 --train.sequence_length 61 --model.dtype bf16"));
   EXPECT_EQ(outcome.status, 0) << outcome.err;
-  const nlohmann::json& check = ReadJson(file).at("checks")[0];
+  const nlohmann::json check = ReadJson(file).at("checks")[0];
   EXPECT_EQ(check.at("passed"), true);
   EXPECT_LE(check.at("worst_relative_error"), check.at("tolerance"));
   EXPECT_GT(check.at("tolerance"), 1e-4);
