@@ -16,6 +16,13 @@ void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::
   CheckF32(view, what);
 }
 
+// Contiguous f32 or bf16 of these dims.
+void CheckMatrix(const ConstView& view, int64_t rows, int64_t columns, std::string_view what) {
+  Check(view.rank == 2 && view.dim(0) == rows && view.dim(1) == columns && view.contiguous() &&
+            (view.dtype == DType::kF32 || view.dtype == DType::kBF16),
+        "{} must be a contiguous matrix of {} x {}, not {}", what, rows, columns, view.ToString());
+}
+
 void CheckTokens(const ConstView& view, int64_t count, std::string_view what) {
   Check(view.dtype == DType::kI32 && view.contiguous() && view.size() == count,
         "{} must be {} contiguous i32, not {}", what, count, view.ToString());
@@ -123,6 +130,28 @@ void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
   }
   Count(KernelClass::kElementwise, 10 * args.dy.size(), 5 * args.dy.size_bytes());
   table_.SwiGluBackward(args);
+}
+
+void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
+  const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
+  CheckMatrix(args.p, rows, keys, "p");
+  CheckDims(args.scores, {rows, keys}, "scores");
+  Check(static_cast<int64_t>(args.keys.first.size()) == rows + 1, "{} rows of allowed keys for {}",
+        args.keys.first.size(), args.p.ToString());
+  Count(KernelClass::kElementwise, 5 * args.p.size(),
+        2 * args.scores.size_bytes() + args.p.size_bytes());
+  table_.MaskedSoftmax(args);
+}
+
+void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
+  const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
+  CheckMatrix(args.p, rows, keys, "p");
+  CheckMatrix(args.ds, rows, keys, "ds");
+  CheckDims(args.dp, {rows, keys}, "dp");
+  Check(args.p.dtype == args.ds.dtype, "p is {} and ds {}", args.p.ToString(), args.ds.ToString());
+  Count(KernelClass::kElementwise, 5 * args.p.size(),
+        args.p.size_bytes() + args.dp.size_bytes() + args.ds.size_bytes());
+  table_.MaskedSoftmaxBackward(args);
 }
 
 void Kernels::Embedding(const EmbeddingArgs& args) {

@@ -75,7 +75,8 @@ TEST(OptionsTest, EveryOptionReachesItsOwnFieldByFileAndCommandLine) {
       EXPECT_EQ(ParseIniConfig(ResolvedIni(config), "f"), config) << option.key;
     }
   }
-  EXPECT_EQ(fixed, (std::set<std::string>{"model.dtype", "parallel.strategy", "device.kind"}));
+  EXPECT_EQ(fixed, (std::set<std::string>{"model.dtype", "parallel.strategy", "device.kind",
+                                          "bench.dtype"}));
 }
 
 TEST(OptionsTest, AllOptionsPerturbedAtOnceReadBack) {
