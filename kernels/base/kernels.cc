@@ -3,16 +3,20 @@
 namespace annulus::kernels {
 namespace {
 
-void CheckF32(const ConstView& view, std::string_view what) {
-  Check(view.dtype == DType::kF32 && view.contiguous(), "{} must be contiguous f32, not {}", what,
-        view.ToString());
+void CheckDType(const ConstView& view, DType dtype, std::string_view what) {
+  Check(view.dtype == dtype && view.contiguous(), "{} must be contiguous {}, not {}", what,
+        NameOf(dtype), view.ToString());
 }
+void CheckF32(const ConstView& view, std::string_view what) { CheckDType(view, DType::kF32, what); }
 
-void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::string_view what) {
+void CheckShape(const ConstView& view, std::initializer_list<int64_t> dims, std::string_view what) {
   bool same = view.rank == static_cast<int>(dims.size());
   int d = 0;
   for (int64_t extent : dims) same = same && view.dim(d++) == extent;
   Check(same, "{} has the wrong shape: {}", what, view.ToString());
+}
+void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::string_view what) {
+  CheckShape(view, dims, what);
   CheckF32(view, what);
 }
 
@@ -32,15 +36,23 @@ void CheckProblem(const AttentionProblem& p) {
   Check(p.kv_heads >= 1 && p.heads % p.kv_heads == 0, "{} query heads over {} key/value heads",
         p.heads, p.kv_heads);
   Check(p.head_dim >= 1 && p.batch >= 1, "an attention needs a head size and a batch");
+  Check(p.dtype == DType::kF32 || p.dtype == DType::kBF16, "attention in {}", NameOf(p.dtype));
 }
 
 void CheckQueryShaped(const AttentionProblem& p, const ConstView& view, std::string_view what) {
-  CheckDims(view, {p.batch, p.query_tokens(), p.heads, p.head_dim}, what);
+  CheckShape(view, {p.batch, p.query_tokens(), p.heads, p.head_dim}, what);
+  CheckDType(view, p.dtype, what);
 }
 
-void CheckKeyShaped(const AttentionProblem& p, const KeyBlock& block, const ConstView& view,
-                    std::string_view what) {
-  CheckDims(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, what);
+void CheckKeys(const AttentionProblem& p, const KeyBlock& block) {
+  for (const ConstView& view : {block.k, block.v}) {
+    CheckShape(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, "k or v");
+    CheckDType(view, p.dtype, "k or v");
+  }
+}
+
+void CheckKeyGradient(const AttentionProblem& p, const KeyBlock& block, const View& view) {
+  CheckDims(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, "dk or dv");
 }
 
 }  // namespace
@@ -247,8 +259,7 @@ AttentionForwardArgs Kernels::AttentionForwardBegin(const AttentionProblem& prob
 }
 
 void Kernels::AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block) {
-  CheckKeyShaped(args.problem, block, block.k, "k");
-  CheckKeyShaped(args.problem, block, block.v, "v");
+  CheckKeys(args.problem, block);
   Count(KernelClass::kAttention, 4 * args.problem.head_dim * AttentionPairs(args.problem, block),
         args.q.size_bytes() + block.k.size_bytes() + block.v.size_bytes());
   const int64_t bytes = table_.AttentionForwardScratchBytes(args.problem, block.positions.tokens());
@@ -281,12 +292,11 @@ AttentionBackwardArgs Kernels::AttentionBackwardBegin(const AttentionProblem& pr
 void Kernels::AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                                     const KeyBlockGradient& gradient) {
   const AttentionProblem& p = args.problem;
-  CheckKeyShaped(p, block, block.k, "k");
-  CheckKeyShaped(p, block, block.v, "v");
-  CheckKeyShaped(p, block, gradient.dk, "dk");
-  CheckKeyShaped(p, block, gradient.dv, "dv");
+  CheckKeys(p, block);
+  CheckKeyGradient(p, block, gradient.dk);
+  CheckKeyGradient(p, block, gradient.dv);
   Count(KernelClass::kAttention, 10 * p.head_dim * AttentionPairs(p, block),
-        2 * args.q.size_bytes() + 4 * block.k.size_bytes());
+        2 * args.q.size_bytes() + 2 * block.k.size_bytes() + 2 * gradient.dk.size_bytes());
   const int64_t bytes = table_.AttentionBackwardScratchBytes(p, block.positions.tokens());
   MemoryScope scope(memory_);
   table_.AttentionBackwardFold(args, block, gradient, Scratch(bytes));

@@ -162,8 +162,8 @@ struct AttentionProblem {
   int64_t heads = 1;
   int64_t kv_heads = 1;  // divides heads; query head h reads key/value head h / (heads/kv_heads)
   int64_t head_dim = 64;
-  float scale = 1;  // of the logits q.k, 1/sqrt(D) as a rule
-  DType dtype = DType::kF32;
+  float scale = 1;            // of the logits q.k, 1/sqrt(D) as a rule
+  DType dtype = DType::kF32;  // kF32 or kBF16: of q, k, v, out, dout and dq; all else is f32
   Positions queries;  // global positions of the T local query tokens, the same for every sequence
   Mask mask;
 

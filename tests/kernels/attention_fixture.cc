@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/base/bfloat16.h"
 #include "kernels/cpu/attention/fused_attention.h"
 
 namespace annulus::kernels::cpu {
@@ -30,6 +31,29 @@ class Memory {
  private:
   void* data_;
   int64_t bytes_;
+};
+
+// A tensor of floats as a problem of some dtype holds it.
+class Stored {
+ public:
+  Stored(DType dtype, const std::vector<float>& values)
+      : dtype_(dtype), floats_(values), halves_(dtype == DType::kBF16 ? values.size() : 0) {
+    for (size_t i = 0; i < halves_.size(); ++i) halves_[i] = ToBFloat16(values[i]);
+  }
+
+  View view(std::initializer_list<int64_t> dims) {
+    if (dtype_ == DType::kF32) return View(floats_.data(), dtype_, dims);
+    return View(halves_.data(), dtype_, dims);
+  }
+  std::vector<float> Floats() {
+    for (size_t i = 0; i < halves_.size(); ++i) floats_[i] = ToFloat(halves_[i]);
+    return floats_;
+  }
+
+ private:
+  DType dtype_;
+  std::vector<float> floats_;
+  std::vector<BFloat16> halves_;
 };
 
 std::vector<float> Poisoned(size_t count) { return std::vector<float>(count, kNaN); }
@@ -75,17 +99,17 @@ class Runner {
   }
 
  private:
-  template <class Float>
-  auto Query(std::vector<Float>& x) const {
-    return View(x.data(), DType::kF32, {p_.batch, p_.query_tokens(), p_.heads, p_.head_dim});
+  Stored Query(const std::vector<float>& values) const { return {p_.dtype, values}; }
+  View AsQuery(Stored& x) const {
+    return x.view({p_.batch, p_.query_tokens(), p_.heads, p_.head_dim});
   }
-  ConstView Query(const std::vector<float>& x) const {
-    return ConstView(x.data(), DType::kF32, {p_.batch, p_.query_tokens(), p_.heads, p_.head_dim});
+  View AsKey(Stored& x, int64_t tokens) const {
+    return x.view({p_.batch, tokens, p_.kv_heads, p_.head_dim});
   }
   View Lse(std::vector<float>& x) const {
     return View(x.data(), DType::kF32, {p_.batch, p_.heads, p_.query_tokens()});
   }
-  View Key(std::vector<float>& x, int64_t tokens) const {
+  View Gradient(std::vector<float>& x, int64_t tokens) const {
     return View(x.data(), DType::kF32, {p_.batch, tokens, p_.kv_heads, p_.head_dim});
   }
 
@@ -96,33 +120,32 @@ class Runner {
     for (const Positions& positions : c_.blocks) {
       const int64_t count = positions.tokens();
       const BlockCopy copy(p_, c_.inputs.keys.tokens(), token, count);
-      std::vector<float> k = copy.Take(c_.inputs.k), v = copy.Take(c_.inputs.v);
-      visit(KeyBlock{Key(k, count), Key(v, count), positions}, copy);
+      Stored k(p_.dtype, copy.Take(c_.inputs.k)), v(p_.dtype, copy.Take(c_.inputs.v));
+      visit(KeyBlock{AsKey(k, count), AsKey(v, count), positions}, copy);
       token += count;
     }
   }
 
   void Forward() {
     const Memory state(FusedAttention::ForwardStateBytes(p_));
-    const AttentionForwardArgs args{p_, Query(c_.inputs.q), state.view()};
+    Stored q = Query(c_.inputs.q), out = Query(Poisoned(c_.inputs.q.size()));
+    const AttentionForwardArgs args{p_, AsQuery(q), state.view()};
     fused_.ForwardBegin(args);
     ForEachBlock([&](const KeyBlock& block, const BlockCopy&) {
       const Memory scratch(FusedAttention::ForwardScratchBytes(p_, threads_));
       fused_.ForwardFold(args, block, scratch.view());
     });
-    result_.output.out = Poisoned(c_.inputs.q.size());
     result_.output.lse = Poisoned(static_cast<size_t>(p_.batch * p_.heads * p_.query_tokens()));
-    fused_.ForwardFinish(args, Query(result_.output.out), Lse(result_.output.lse));
+    fused_.ForwardFinish(args, AsQuery(out), Lse(result_.output.lse));
+    result_.output.out = out.Floats();
   }
 
   void Backward() {
     const Memory state(FusedAttention::BackwardStateBytes(p_));
-    const AttentionBackwardArgs args{p_,
-                                     Query(c_.inputs.q),
-                                     Query(result_.output.out),
-                                     Query(c_.dout),
-                                     Lse(result_.output.lse),
-                                     state.view()};
+    Stored q = Query(c_.inputs.q), out = Query(result_.output.out), dout = Query(c_.dout),
+           dq = Query(Poisoned(c_.inputs.q.size()));
+    const AttentionBackwardArgs args{
+        p_, AsQuery(q), AsQuery(out), AsQuery(dout), Lse(result_.output.lse), state.view()};
     fused_.BackwardBegin(args);
     result_.gradients.dk = Poisoned(c_.inputs.k.size());
     result_.gradients.dv = Poisoned(c_.inputs.v.size());
@@ -130,12 +153,13 @@ class Runner {
       const Memory scratch(FusedAttention::BackwardScratchBytes(p_, threads_));
       const int64_t tokens = block.positions.tokens();
       std::vector<float> dk(static_cast<size_t>(block.k.size()), c_.gradient_start), dv(dk);
-      fused_.BackwardFold(args, block, {Key(dk, tokens), Key(dv, tokens)}, scratch.view());
+      fused_.BackwardFold(args, block, {Gradient(dk, tokens), Gradient(dv, tokens)},
+                          scratch.view());
       copy.Put(dk, &result_.gradients.dk);
       copy.Put(dv, &result_.gradients.dv);
     });
-    result_.gradients.dq = Poisoned(c_.inputs.q.size());
-    fused_.BackwardFinish(args, Query(result_.gradients.dq));
+    fused_.BackwardFinish(args, AsQuery(dq));
+    result_.gradients.dq = dq.Floats();
   }
 
   const AttentionCase& c_;
@@ -203,6 +227,7 @@ AttentionCase MakeCase(const AttentionProblem& problem, const std::vector<Positi
   }
   AttentionCase c{reference::RandomAttentionInputs(problem, keys, seed), blocks, {}, 0};
   c.dout = reference::RandomNormal(c.inputs.query_elements(), seed + 3);
+  reference::RoundTo(problem.dtype, &c.dout);
   return c;
 }
 

@@ -8,23 +8,26 @@
 namespace annulus::kernels::cpu {
 namespace {
 
-class MaskAndHeadTest : public testing::TestWithParam<std::tuple<MaskKind, int>> {};
+class MaskAndHeadTest : public testing::TestWithParam<std::tuple<DType, MaskKind, int>> {};
 
 TEST_P(MaskAndHeadTest, OneBlock) {
-  const auto [kind, head_dim] = GetParam();
+  const auto [dtype, kind, head_dim] = GetParam();
   const Positions tokens({0, 1, 133});
   AttentionProblem problem = MakeProblem(MakeMask(kind, 133), tokens, head_dim);
+  problem.dtype = dtype;
   // The largest error of a few hundred numbers is a matter of luck, and so is a multiple of it.
   if (head_dim == 1) problem.batch = 8;
   ExpectAccurate(MakeCase(problem, {tokens}, 11));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MaskAndHeadTest,
-                         testing::Combine(testing::ValuesIn(AllMaskKinds()),
+                         testing::Combine(testing::Values(DType::kF32, DType::kBF16),
+                                          testing::ValuesIn(AllMaskKinds()),
                                           testing::Values(1, 17, 32, 64, 80, 128)),
                          [](const auto& test) {
-                           return TestName(std::get<0>(test.param)) + "_D" +
-                                  std::to_string(std::get<1>(test.param));
+                           return std::string(NameOf(std::get<0>(test.param))) + "_" +
+                                  TestName(std::get<1>(test.param)) + "_D" +
+                                  std::to_string(std::get<2>(test.param));
                          });
 
 class MaskKindTest : public testing::TestWithParam<MaskKind> {};

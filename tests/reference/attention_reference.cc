@@ -5,8 +5,16 @@
 #include <limits>
 #include <random>
 
+#include "kernels/base/bfloat16.h"
+
 namespace annulus::reference {
 namespace {
+
+// An intermediate or final result as a plain implementation stores it: what truth is, it keeps.
+double Stored(double x, kernels::DType) { return x; }
+float Stored(float x, kernels::DType dtype) {
+  return dtype == kernels::DType::kBF16 ? kernels::ToFloat(kernels::ToBFloat16(x)) : x;
+}
 
 // One query head of one sequence, with the key/value head that it reads. Rows are `query_stride`
 // and `key_stride` elements apart.
@@ -78,23 +86,39 @@ std::vector<Real> RecomputedProbabilities(const Head<Real>& head, int64_t t) {
   return row;
 }
 
+// rowsum(dout * out), with the output row as the forward pass stored it.
+template <class Real>
+Real Delta(const AttentionInputs& inputs, const std::vector<float>& dout, const Head<Real>& head,
+           int64_t t, const std::vector<Real>& p) {
+  Real delta = 0;
+  for (int64_t d = 0; d < head.dim(); ++d) {
+    Real out = 0;
+    for (int64_t s = 0; s < head.keys(); ++s) {
+      out += Stored(p[static_cast<size_t>(s)], inputs.problem.dtype) *
+             static_cast<Real>(inputs.v[head.key_at(s, d)]);
+    }
+    delta += static_cast<Real>(dout[head.query_at(t, d)]) * Stored(out, inputs.problem.dtype);
+  }
+  return delta;
+}
+
 template <class Real>
 void BackwardRow(const AttentionInputs& inputs, const std::vector<float>& dout,
                  const Head<Real>& head, int64_t t, AttentionGradients<Real>* gradients) {
+  const kernels::DType dtype = inputs.problem.dtype;
   const std::vector<Real> p = RecomputedProbabilities(head, t);
   std::vector<Real> dp(p.size(), Real{0});
   for (int64_t s = 0; s < head.keys(); ++s) {
     for (int64_t d = 0; d < head.dim(); ++d) {
       const Real upstream = static_cast<Real>(dout[head.query_at(t, d)]);
       dp[static_cast<size_t>(s)] += upstream * static_cast<Real>(inputs.v[head.key_at(s, d)]);
-      gradients->dv[head.key_at(s, d)] += p[static_cast<size_t>(s)] * upstream;
+      gradients->dv[head.key_at(s, d)] += Stored(p[static_cast<size_t>(s)], dtype) * upstream;
     }
   }
-  Real delta = 0;
-  for (size_t s = 0; s < p.size(); ++s) delta += p[s] * dp[s];
+  const Real delta = Delta(inputs, dout, head, t, p);
   for (int64_t s = 0; s < head.keys(); ++s) {
     const auto i = static_cast<size_t>(s);
-    const Real ds = p[i] * (dp[i] - delta) * static_cast<Real>(inputs.problem.scale);
+    const Real ds = Stored(p[i] * (dp[i] - delta), dtype) * static_cast<Real>(inputs.problem.scale);
     for (int64_t d = 0; d < head.dim(); ++d) {
       gradients->dq[head.query_at(t, d)] += ds * static_cast<Real>(inputs.k[head.key_at(s, d)]);
       gradients->dk[head.key_at(s, d)] += ds * static_cast<Real>(inputs.q[head.query_at(t, d)]);
@@ -125,13 +149,14 @@ AttentionOutput<Real> AttentionForward(const AttentionInputs& inputs) {
         result.lse.push_back(Softmax(&row));
         for (int64_t s = 0; s < head.keys(); ++s) {
           for (int64_t d = 0; d < head.dim(); ++d) {
-            result.out[head.query_at(t, d)] +=
-                row[static_cast<size_t>(s)] * static_cast<Real>(inputs.v[head.key_at(s, d)]);
+            result.out[head.query_at(t, d)] += Stored(row[static_cast<size_t>(s)], p.dtype) *
+                                               static_cast<Real>(inputs.v[head.key_at(s, d)]);
           }
         }
       }
     }
   }
+  for (Real& x : result.out) x = Stored(x, p.dtype);
   return result;
 }
 
@@ -148,6 +173,7 @@ AttentionGradients<Real> AttentionBackward(const AttentionInputs& inputs,
       for (int64_t t = 0; t < head.queries(); ++t) BackwardRow(inputs, dout, head, t, &gradients);
     }
   }
+  for (Real& x : gradients.dq) x = Stored(x, inputs.problem.dtype);
   return gradients;
 }
 
@@ -166,12 +192,17 @@ std::vector<float> RandomNormal(int64_t count, uint32_t seed) {
   return values;
 }
 
+void RoundTo(kernels::DType dtype, std::vector<float>* values) {
+  for (float& value : *values) value = Stored(value, dtype);
+}
+
 AttentionInputs RandomAttentionInputs(const kernels::AttentionProblem& problem,
                                       const kernels::Positions& keys, uint32_t seed) {
   AttentionInputs inputs{problem, keys, {}, {}, {}};
   inputs.q = RandomNormal(inputs.query_elements(), seed);
   inputs.k = RandomNormal(inputs.key_elements(), seed + 1);
   inputs.v = RandomNormal(inputs.key_elements(), seed + 2);
+  for (auto* x : {&inputs.q, &inputs.k, &inputs.v}) RoundTo(problem.dtype, x);
   return inputs;
 }
 

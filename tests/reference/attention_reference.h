@@ -2,7 +2,8 @@
 //
 // The score matrix is materialised and every step is one loop. In double it is the truth; in float
 // it is what a plain implementation of the same precision achieves, so that a tolerance can be
-// stated as a multiple of its error.
+// stated as a multiple of its error. For a bf16 problem the plain implementation keeps what any
+// implementation on bf16 matrix products keeps in bf16: probabilities, their gradients and outputs.
 #pragma once
 
 #include <cstdint>
@@ -50,9 +51,12 @@ template <class Real>
 AttentionGradients<Real> AttentionBackward(const AttentionInputs& inputs,
                                            const std::vector<float>& dout);
 
-// Inputs of standard normal deviates, the same for the same seed.
+// Inputs of standard normal deviates, the same for the same seed, rounded to the problem's dtype.
 AttentionInputs RandomAttentionInputs(const kernels::AttentionProblem& problem,
                                       const kernels::Positions& keys, uint32_t seed);
 std::vector<float> RandomNormal(int64_t count, uint32_t seed);
+
+// `values` as `dtype` holds them.
+void RoundTo(kernels::DType dtype, std::vector<float>* values);
 
 }  // namespace annulus::reference

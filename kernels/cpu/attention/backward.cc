@@ -9,6 +9,7 @@
 #include <limits>
 #include <thread>
 
+#include "kernels/base/bfloat16.h"
 #include "kernels/base/denormals.h"
 #include "kernels/cpu/attention/fused_attention.h"
 #include "kernels/cpu/attention/geometry.h"
@@ -105,6 +106,14 @@ class Turnstile {
   static constexpr int kSpins = 200;
   int32_t* turns_;
 };
+
+// to += factor * rows, f32.
+void AddRows(const float* rows, int64_t row_stride, float factor, const MutableRows& to) {
+  auto* data = static_cast<float*>(to.data);
+  for (int64_t r = 0; r < to.count; ++r, rows += row_stride, data += to.stride) {
+    for (int64_t d = 0; d < to.dim; ++d) data[d] += factor * rows[d];
+  }
+}
 
 // Tiles [begin, end) of keys of one key/value head.
 struct BackwardTask {
@@ -225,16 +234,10 @@ class BackwardFolder {
 
   void AddGradients(const BackwardTask& task, const PositionTile& keys,
                     const BackwardScratch& scratch) const {
-    const MutableRows dk = Geometry::HeadRows(gradient_.dk, task.batch, task.kv_head, keys);
-    const MutableRows dv = Geometry::HeadRows(gradient_.dv, task.batch, task.kv_head, keys);
-    for (int64_t r = 0; r < dk.count; ++r) {
-      const float* from_k = scratch.dk + r * scratch.gradient_stride;
-      const float* from_v = scratch.dv + r * scratch.gradient_stride;
-      for (int64_t d = 0; d < dk.dim; ++d) {
-        dk.data[r * dk.stride + d] += args_.problem.scale * from_k[d];
-        dv.data[r * dv.stride + d] += from_v[d];
-      }
-    }
+    AddRows(scratch.dk, scratch.gradient_stride, args_.problem.scale,
+            Geometry::HeadRows(gradient_.dk, task.batch, task.kv_head, keys));
+    AddRows(scratch.dv, scratch.gradient_stride, 1.0f,
+            Geometry::HeadRows(gradient_.dv, task.batch, task.kv_head, keys));
   }
 
   const TileKernels& tiles_;
@@ -251,17 +254,31 @@ class BackwardFolder {
   int64_t tasks_;
 };
 
+float Widened(float x) { return x; }
+float Widened(BFloat16 x) { return ToFloat(x); }
+
 // The sum of a * b in kMaxWidth interleaved partial sums, which compilers keep in vectors.
-float Dot(const float* a, const float* b, int64_t count) {
+template <class E>
+float Dot(const E* a, const E* b, int64_t count) {
   float partial[kMaxWidth] = {};
   int64_t i = 0;
   for (; i + kMaxWidth <= count; i += kMaxWidth) {
-    for (int64_t j = 0; j < kMaxWidth; ++j) partial[j] += a[i + j] * b[i + j];
+    for (int64_t j = 0; j < kMaxWidth; ++j) partial[j] += Widened(a[i + j]) * Widened(b[i + j]);
   }
-  for (int64_t j = 0; i + j < count; ++j) partial[j] += a[i + j] * b[i + j];
+  for (int64_t j = 0; i + j < count; ++j) partial[j] += Widened(a[i + j]) * Widened(b[i + j]);
   float sum = 0;
   for (float x : partial) sum += x;
   return sum;
+}
+
+// delta[i] = row i of out . row i of dout.
+template <class E>
+void RowDots(const Rows& out, const Rows& dout, float* delta) {
+  const auto* a = static_cast<const E*>(out.data);
+  const auto* b = static_cast<const E*>(dout.data);
+  for (int64_t i = 0; i < out.count; ++i) {
+    delta[i] = Dot(a + i * out.stride, b + i * dout.stride, out.dim);
+  }
 }
 
 int64_t TurnBytes(const Geometry& g) {
@@ -303,7 +320,11 @@ void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
     const float* row_lse = lse + (batch * g.heads + head) * g.tokens + tile.token;
     for (int64_t i = 0; i < tile.run.count; ++i) {
       if (std::isfinite(row_lse[i])) state.lse_at(strip)[i] = row_lse[i];
-      state.delta_at(strip)[i] = Dot(out.data + i * out.stride, dout.data + i * dout.stride, g.dim);
+    }
+    if (args.problem.dtype == DType::kF32) {
+      RowDots<float>(out, dout, state.delta_at(strip));
+    } else {
+      RowDots<BFloat16>(out, dout, state.delta_at(strip));
     }
   });
 }

@@ -103,18 +103,27 @@ struct Geometry {
 
   // Rows of one head in a tensor [B,tokens,heads,D], from `token` on.
   static Rows HeadRows(const ConstView& x, int64_t batch, int64_t head, const PositionTile& tile) {
-    const int64_t stride = x.dim(2) * x.dim(3);
-    const int64_t at = (batch * x.dim(1) + tile.token) * stride + head * x.dim(3);
-    return {x.As<float>() + at, stride, tile.run.count, x.dim(3)};
+    return {static_cast<const char*>(x.data) + HeadOffset(x, batch, head, tile), ElementOf(x),
+            x.dim(2) * x.dim(3), tile.run.count, x.dim(3)};
   }
   static MutableRows HeadRows(const View& x, int64_t batch, int64_t head,
                               const PositionTile& tile) {
-    const int64_t stride = x.dim(2) * x.dim(3);
-    const int64_t at = (batch * x.dim(1) + tile.token) * stride + head * x.dim(3);
-    return {x.As<float>() + at, stride, tile.run.count, x.dim(3)};
+    return {static_cast<char*>(x.data) + HeadOffset(x, batch, head, tile), ElementOf(x),
+            x.dim(2) * x.dim(3), tile.run.count, x.dim(3)};
   }
 
   int64_t dim, heads, kv_heads, group, tokens, strips, all_strips;
+
+ private:
+  static Element ElementOf(const ConstView& x) {
+    Check(x.dtype == DType::kF32 || x.dtype == DType::kBF16, "attention over {}", x.ToString());
+    return x.dtype == DType::kF32 ? Element::kF32 : Element::kBF16;
+  }
+  // In bytes.
+  static int64_t HeadOffset(const ConstView& x, int64_t batch, int64_t head,
+                            const PositionTile& tile) {
+    return ((batch * x.dim(1) + tile.token) * x.dim(2) + head) * x.dim(3) * SizeOf(x.dtype);
+  }
 };
 
 // Calls visit(batch, head, strip) for every strip, from a team of `threads`.

@@ -22,15 +22,20 @@ namespace annulus::kernels::cpu {
 
 inline constexpr int64_t kStripQueries = 64;
 
+// How a caller's tensor stores its elements.
+enum class Element : uint8_t { kF32, kBF16 };
+
 // `count` rows of `dim` elements in a caller's tensor, `stride` elements apart.
 struct Rows {
-  const float* data;
+  const void* data;
+  Element element;
   int64_t stride;
   int64_t count;
   int64_t dim;
 };
 struct MutableRows {
-  float* data;
+  void* data;
+  Element element;
   int64_t stride;
   int64_t count;
   int64_t dim;
