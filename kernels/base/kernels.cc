@@ -20,13 +20,6 @@ void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::
   CheckF32(view, what);
 }
 
-// Contiguous f32 or bf16 of these dims.
-void CheckMatrix(const ConstView& view, int64_t rows, int64_t columns, std::string_view what) {
-  Check(view.rank == 2 && view.dim(0) == rows && view.dim(1) == columns && view.contiguous() &&
-            (view.dtype == DType::kF32 || view.dtype == DType::kBF16),
-        "{} must be a contiguous matrix of {} x {}, not {}", what, rows, columns, view.ToString());
-}
-
 void CheckTokens(const ConstView& view, int64_t count, std::string_view what) {
   Check(view.dtype == DType::kI32 && view.contiguous() && view.size() == count,
         "{} must be {} contiguous i32, not {}", what, count, view.ToString());
@@ -42,6 +35,12 @@ void CheckProblem(const AttentionProblem& p) {
 void CheckQueryShaped(const AttentionProblem& p, const ConstView& view, std::string_view what) {
   CheckShape(view, {p.batch, p.query_tokens(), p.heads, p.head_dim}, what);
   CheckDType(view, p.dtype, what);
+}
+
+void CheckProbabilities(const ConstView& p, int64_t rows, int64_t keys) {
+  Check(p.dtype == DType::kF32 || p.dtype == DType::kBF16, "probabilities in {}", NameOf(p.dtype));
+  CheckShape(p, {rows, keys}, "p");
+  CheckDType(p, p.dtype, "p");
 }
 
 void CheckKeys(const AttentionProblem& p, const KeyBlock& block) {
@@ -146,7 +145,7 @@ void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
 
 void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
   const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
-  CheckMatrix(args.p, rows, keys, "p");
+  CheckProbabilities(args.p, rows, keys);
   CheckDims(args.scores, {rows, keys}, "scores");
   Check(static_cast<int64_t>(args.keys.first.size()) == rows + 1, "{} rows of allowed keys for {}",
         args.keys.first.size(), args.p.ToString());
@@ -157,10 +156,10 @@ void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
 
 void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
   const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
-  CheckMatrix(args.p, rows, keys, "p");
-  CheckMatrix(args.ds, rows, keys, "ds");
+  CheckProbabilities(args.p, rows, keys);
   CheckDims(args.dp, {rows, keys}, "dp");
-  Check(args.p.dtype == args.ds.dtype, "p is {} and ds {}", args.p.ToString(), args.ds.ToString());
+  CheckShape(args.ds, {rows, keys}, "ds");
+  CheckDType(args.ds, args.p.dtype, "ds");
   Count(KernelClass::kElementwise, 5 * args.p.size(),
         args.p.size_bytes() + args.dp.size_bytes() + args.ds.size_bytes());
   table_.MaskedSoftmaxBackward(args);

@@ -87,7 +87,7 @@ void AttentionWorkload::PrepareBackward() {
                                     MemoryCategory::kActivations, "attention gradient");
   };
   tensors_.dout = allocate(shape_.dtype, shape_.heads);
-  tensors_.dq = allocate(DType::kF32, shape_.heads);
+  tensors_.dq = allocate(shape_.dtype, shape_.heads);
   tensors_.dk = allocate(DType::kF32, shape_.kv_heads);
   tensors_.dv = allocate(DType::kF32, shape_.kv_heads);
   context_.kernels.Copy(tensors_.out, tensors_.dout);

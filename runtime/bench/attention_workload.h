@@ -21,6 +21,7 @@ struct AttentionCase {
 // The name that option bench.implementation gives it.
 std::string_view NameOf(AttentionMethod method);
 
+// All are of the case's dtype unless said otherwise.
 struct AttentionTensors {
   kernels::View q;    // [B,n,H,D]
   kernels::View k;    // [B,n,Hkv,D]
@@ -28,7 +29,7 @@ struct AttentionTensors {
   kernels::View out;  // [B,n,H,D]
   // After PrepareBackward:
   kernels::View dout;  // [B,n,H,D]
-  kernels::View dq;    // [B,n,H,D] f32
+  kernels::View dq;    // [B,n,H,D]
   kernels::View dk;    // [B,n,Hkv,D] f32
   kernels::View dv;    // [B,n,Hkv,D] f32
 };

@@ -12,7 +12,7 @@ namespace {
 
 // Pixels. A chart is a cell of the picture: the plot with its marks, then the legend.
 constexpr double kCellWidth = 420;
-constexpr double kLeft = 70, kRight = 16, kTop = 34;
+constexpr double kLeft = 84, kRight = 16, kTop = 34;
 constexpr double kPlotWidth = kCellWidth - kLeft - kRight, kPlotHeight = 240;
 constexpr double kLegendTop = kTop + kPlotHeight + 52, kLegendLine = 17;
 constexpr size_t kAcross = 3;

@@ -1,7 +1,9 @@
 #include "runtime/bench/wall_bench.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <set>
 
 #include "kernels/base/error.h"
 #include "kernels/cpu/cpu_table.h"
@@ -43,21 +45,17 @@ class WallBench {
 
   WallReport Run() {
     const double start = Now(Clock::kWall);
-    double expected = 0;  // of the next n
     for (int64_t n = report_.shape.n; report_.stopped.empty(); n *= 2) {
-      const double before = Now(Clock::kWall);
-      if (before - start + expected > bench_.time_s) {
-        report_.stopped = fmt::format("n = {} would take about {} more, past bench.time_s = {} s",
-                                      FormatCount(n), FormatDuration(expected), bench_.time_s);
+      const AttentionCase shape = ShapeAt(n);
+      const std::vector<WallPart> parts =
+          Choose(shape, bench_.time_s - (Now(Clock::kWall) - start));
+      if (parts.empty()) {
+        report_.stopped = fmt::format("no attention is left at n = {}", FormatCount(n));
         break;
       }
-      report_.shape = ShapeAt(n);
-      if (!Measure()) {
-        report_.stopped = fmt::format("nothing but the MLP fits at n = {}", FormatCount(n));
-      } else if (n > last_ / 2) {
-        report_.stopped = fmt::format("bench.n ends at {}", FormatCount(last_));
-      }
-      expected = 4 * (Now(Clock::kWall) - before);  // the square of twice the length
+      report_.shape = shape;
+      Measure(parts);
+      if (n > last_ / 2) report_.stopped = fmt::format("bench.n ends at {}", FormatCount(last_));
     }
     return std::move(report_);
   }
@@ -68,8 +66,7 @@ class WallBench {
                   OnlyOne(bench_.mask, "mask"));
   }
 
-  MakeWorkload Make(WallPart part) const {
-    const AttentionCase shape = report_.shape;
+  MakeWorkload Make(WallPart part, const AttentionCase& shape) const {
     if (part == WallPart::kMlp) {
       const MlpCase mlp{.rows = shape.batch * shape.n,
                         .hidden_size = report_.hidden_size,
@@ -84,36 +81,59 @@ class WallBench {
 
   // Whether bench.implementation asks for it.
   bool Wanted(WallPart part) const {
+    if (part == WallPart::kMlp) return true;
+    const auto method =
+        part == WallPart::kNaive ? AttentionMethod::kNaive : AttentionMethod::kFused;
     const auto& methods = bench_.implementation;
-    const auto has = [&](AttentionMethod method) {
-      return std::find(methods.begin(), methods.end(), method) != methods.end();
-    };
-    if (part == WallPart::kNaive) return has(AttentionMethod::kNaive);
-    return part == WallPart::kMlp || has(AttentionMethod::kFused);
+    return std::find(methods.begin(), methods.end(), method) != methods.end();
   }
 
-  // All parts at one n by turns. Returns whether some attention was among them.
-  bool Measure() {
-    progress_(Describe(report_.shape, threads_));
+  // Seconds that all rounds of `part` will take at twice the last n.
+  double ExpectedSeconds(WallPart part) const {
+    const auto last = seconds_.find(part);
+    if (last == seconds_.end()) return 0;
+    return last->second * (part == WallPart::kMlp ? 2 : 4);
+  }
+
+  // The parts to measure: what fits the memory and, the slowest left out first, the time that is
+  // left. Tells of those left out. Nothing where no attention is among them.
+  std::vector<WallPart> Choose(const AttentionCase& shape, double seconds_left) {
+    double expected = ExpectedSeconds(WallPart::kMlp) + ExpectedSeconds(WallPart::kFused);
     std::vector<WallPart> parts;
-    std::vector<std::unique_ptr<Contestant>> contestants;
-    std::vector<Contestant*> pointers;
-    for (const WallPart part : kWallParts) {
-      if (!Wanted(part)) continue;
-      const MakeWorkload make = Make(part);
-      const std::string problem = MemoryProblem(bench_, FootprintOf(make, table_));
-      if (!problem.empty()) {
-        report_.skipped.push_back(
-            fmt::format("{} at n = {} {}", NameOf(part), FormatCount(report_.shape.n), problem));
+    for (const WallPart part : {WallPart::kMlp, WallPart::kFused, WallPart::kNaive}) {
+      if (!Wanted(part) || left_out_.contains(part)) continue;
+      if (part == WallPart::kNaive) expected += ExpectedSeconds(part);
+      std::string problem = MemoryProblem(bench_, FootprintOf(Make(part, shape), table_));
+      if (problem.empty() && expected > seconds_left) {
+        problem = fmt::format("would end after bench.time_s = {} s", bench_.time_s);
+      }
+      if (problem.empty()) {
+        parts.push_back(part);
         continue;
       }
-      parts.push_back(part);
-      contestants.push_back(std::make_unique<Contestant>(make, table_));
+      left_out_.insert(part);
+      report_.skipped.push_back(
+          fmt::format("{} from n = {} on: {}", NameOf(part), FormatCount(shape.n), problem));
+    }
+    if (parts.empty() || parts.back() == WallPart::kMlp) return {};
+    return parts;
+  }
+
+  // All parts at one n by turns.
+  void Measure(const std::vector<WallPart>& parts) {
+    progress_(Describe(report_.shape, threads_));
+    std::vector<std::unique_ptr<Contestant>> contestants;
+    std::vector<Contestant*> pointers;
+    for (const WallPart part : parts) {
+      contestants.push_back(std::make_unique<Contestant>(Make(part, report_.shape), table_));
       pointers.push_back(contestants.back().get());
     }
     const auto rounds = RunRounds(pointers, roof_, ClockOf(threads_), bench_.repetitions);
-    for (size_t i = 0; i < parts.size(); ++i) AddRow(parts[i], *contestants[i], rounds[i]);
-    return !parts.empty() && parts.front() != WallPart::kMlp;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      AddRow(parts[i], *contestants[i], rounds[i]);
+      double& seconds = seconds_[parts[i]] = 0;
+      for (const Round& round : rounds[i]) seconds += round.roof_s + BothSeconds(round);
+    }
   }
 
   void AddRow(WallPart part, const Contestant& contestant, std::span<const Round> rounds) {
@@ -133,7 +153,9 @@ class WallBench {
   int threads_;
   kernels::CpuTable table_;
   Roof roof_;
-  int64_t last_ = 0;
+  int64_t last_ = 0;                    // n
+  std::map<WallPart, double> seconds_;  // that all rounds took at the last n
+  std::set<WallPart> left_out_;
   WallReport report_;
 };
 

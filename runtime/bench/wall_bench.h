@@ -13,8 +13,8 @@
 
 namespace annulus::runtime {
 
-enum class WallPart : uint8_t { kNaive, kFused, kMlp };
-inline constexpr std::array kWallParts = {WallPart::kNaive, WallPart::kFused, WallPart::kMlp};
+enum class WallPart : uint8_t { kFused, kNaive, kMlp };
+inline constexpr std::array kWallParts = {WallPart::kMlp, WallPart::kFused, WallPart::kNaive};
 std::string_view NameOf(WallPart part);
 
 // Forward and backward of one part of a layer.
@@ -43,7 +43,8 @@ struct WallReport {
   std::optional<double> Crossover(WallPart part) const;
 };
 
-// Doubles n from the first to the last of bench.n (by default 1024 to 65536). `bench` is resolved.
+// Doubles n from the least to the greatest of bench.n (by default 1024 to 65536). A part that
+// outgrows bench.memory_bytes or bench.time_s is left out from there on. `bench` is resolved.
 // Throws ConfigError where another list has more than one entry.
 WallReport RunWallBench(const BenchOptions& bench, const Progress& progress);
 

@@ -64,7 +64,7 @@ const Command& FindCommand(std::span<const std::string> words) {
   std::vector<std::string> names;
   for (const Command& command : Commands()) {
     if (command.name == words[0] || command.name == pair) return command;
-    names.emplace_back(command.name);
+    names.emplace_back(command.name.substr(0, command.name.find(' ')));
   }
   if (const auto family = FamilyOf(words[0]); !family.empty()) {
     ThrowConfigError("there is no command '{}'; choose {} (see annulus {} --help)", pair,
