@@ -133,6 +133,7 @@ class WallBench {
       AddRow(parts[i], *contestants[i], rounds[i]);
       double& seconds = seconds_[parts[i]] = 0;
       for (const Round& round : rounds[i]) seconds += round.roof_s + BothSeconds(round);
+      seconds *= 1 + 1 / static_cast<double>(bench_.repetitions);  // the round that is not counted
     }
   }
 

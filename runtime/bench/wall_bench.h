@@ -23,7 +23,7 @@ struct WallRow {
   WallPart part{};
   double forward_ms = 0;
   double backward_ms = 0;
-  PassSummary both;              // `ms` is that of forward and backward
+  PassSummary both = {};         // `ms` is that of forward and backward
   int64_t activation_bytes = 0;  // peak of both passes, without weights and their gradients
 };
 

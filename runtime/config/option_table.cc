@@ -212,7 +212,7 @@ std::vector<Option> Bench() {
              "most memory of one implementation; what needs more is left out; 0: half of what is "
              "free"),
       OPTION(bench.time_s, (Real{"SECONDS", 0, false, kMostSeconds}),
-             "wall stops before a length that would end later than this"),
+             "wall leaves out what would end later than this"),
   };
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <string>
 
@@ -76,6 +77,8 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
   const View m = Tensor({4, 6}), other = Tensor({4, 5}), row = Tensor({6}), rows = Tensor({4});
   const View wrong_row = Tensor({5}), spread = Tensor({4, 12}).Slice(1, 0, 6);
   const View ids = Tensor({4}, DType::kI32), heads = Tensor({1, 4, 1, 6});
+  const std::array<int64_t, 5> first{};
+  const View half = Tensor({4, 6}, DType::kBF16);
   const View fewer = Tensor({3, 6}), odd_heads = Tensor({1, 4, 1, 5}), table = Tensor({4, 3});
   Kernels& k = kernels_;
   const std::pair<std::string, std::function<void()>> broken[] = {
@@ -130,6 +133,18 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
       {"swiglu dup",
        [&] {
          k.SwiGluBackward({m, m, m, m, other});
+       }},
+      {"softmax scores",
+       [&] {
+         k.MaskedSoftmax({other, {{}, first}, 1, m});
+       }},
+      {"softmax rows",
+       [&] {
+         k.MaskedSoftmax({m, {{}, {}}, 1, m});
+       }},
+      {"softmax dtype",
+       [&] {
+         k.MaskedSoftmaxBackward({m, m, 1, half});
        }},
       {"embedding width",
        [&] {
@@ -221,6 +236,7 @@ class Step {
   KernelCounters Run() {
     Layers();
     Attention();
+    WrittenOut();
     Ends();
     return kernels_.counters();
   }
@@ -263,6 +279,15 @@ class Step {
         kernels_.AttentionBackwardBegin(problem, {q, out, out, lse});
     kernels_.AttentionBackwardFold(backward, block, {dk, dv});
     kernels_.AttentionBackwardFinish(backward, dq);
+  }
+
+  void WrittenOut() {
+    const std::array<KeySegment, 1> all = {{{0, 6}}};
+    const std::array<int64_t, 5> first = {0, 1, 1, 1, 1};
+    const View p = Tensor({4, 6}, DType::kBF16), scores = Tensor({4, 6}),
+               ds = Tensor({4, 6}, DType::kBF16);
+    kernels_.MaskedSoftmax({scores, {all, first}, 1, p});
+    kernels_.MaskedSoftmaxBackward({p, scores, 1, ds});
   }
 
   void Ends() {
