@@ -16,7 +16,9 @@ std::string CpuTable::Name() const {
 
 std::vector<KernelChoice> CpuTable::Choices() const {
   return {{"attention", "fused, " + cpu::AttentionIsa(), "widest vectors this CPU has"},
-          {"matrix products", cpu::Gemm::Describe(), "its bits do not change when rows are split"},
+          {"f32 products", cpu::Gemm::Describe(DType::kF32),
+           "its bits do not change when rows are split"},
+          {"bf16 products", cpu::Gemm::Describe(DType::kBF16), cpu::ChooseBf16Products().reason},
           {"elementwise", "Highway, " + cpu::ElementwiseIsa(), "widest vectors this CPU has"}};
 }
 
@@ -62,6 +64,7 @@ void CpuTable::EmbeddingBackward(const EmbeddingBackwardArgs& args) {
 }
 void CpuTable::CrossEntropy(const CrossEntropyArgs& args) { cpu::CrossEntropy(args, threads_); }
 void CpuTable::Add(const AddArgs& args) { cpu::Add(args, threads_); }
+void CpuTable::Convert(const ConvertArgs& args) { cpu::Convert(args.from, args.to, threads_); }
 void CpuTable::AdamW(const AdamWArgs& args) { cpu::AdamW(args, threads_); }
 
 void CpuTable::AttentionForwardBegin(const AttentionForwardArgs& args) {

@@ -295,7 +295,7 @@ class Step {
     const View logits = Tensor({7, 50}), loss = Tensor({7}), m = Tensor({50, 64});
     const View v = Tensor({50, 64}), gradient = Tensor({50, 64});
     kernels_.Embedding({table, tokens, x});
-    kernels_.CrossEntropy({logits, tokens, loss, 1.0f});
+    kernels_.CrossEntropy({logits, tokens, loss, logits});
     kernels_.EmbeddingBackward({x, tokens, table});
     kernels_.AdamW(
         {.parameter = table, .gradient = gradient, .first_moment = m, .second_moment = v});

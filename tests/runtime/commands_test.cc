@@ -107,8 +107,8 @@ TEST(CommandsTest, BenchRefusesWhatItCannotMeasure) {
     EXPECT_EQ(outcome.status, 2);
     return outcome.err;
   };
-  EXPECT_EQ(error("--bench.dtype", "f32,bf16"),
-            "annulus: error: bench.dtype: bf16 is not in this version; valid: f32\n");
+  EXPECT_EQ(error("--bench.dtype", "f32,f64"),
+            "annulus: error: bench.dtype: 'f64' is unknown; valid: f32, bf16\n");
   EXPECT_THAT(error("--bench.mask", "causal,sparse"),
               HasSubstr("'sparse' is unknown; valid: full"));
   EXPECT_EQ(error("--bench.n", "64,128,64"), "annulus: error: bench.n: 64 is given twice\n");
