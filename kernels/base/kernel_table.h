@@ -48,6 +48,8 @@ class KernelTable {
   virtual void Rope(const RopeArgs&) = 0;
   virtual void SwiGlu(const SwiGluArgs&) = 0;
   virtual void SwiGluBackward(const SwiGluBackwardArgs&) = 0;
+  virtual void MaskedSoftmax(const MaskedSoftmaxArgs&) = 0;
+  virtual void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs&) = 0;
   virtual void Embedding(const EmbeddingArgs&) = 0;
   virtual void EmbeddingBackward(const EmbeddingBackwardArgs&) = 0;
   virtual void CrossEntropy(const CrossEntropyArgs&) = 0;

@@ -157,6 +157,29 @@ void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
   table_.SwiGluBackward(args);
 }
 
+void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
+  const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
+  CheckElement(args.p.dtype, "p");
+  CheckDims(args.p, {rows, keys}, args.p.dtype, "p");
+  CheckDims(args.scores, {rows, keys}, "scores");
+  Check(static_cast<int64_t>(args.keys.first.size()) == rows + 1, "{} rows of allowed keys for {}",
+        args.keys.first.size(), args.p.ToString());
+  Count(KernelClass::kElementwise, 5 * args.p.size(),
+        2 * args.scores.size_bytes() + args.p.size_bytes());
+  table_.MaskedSoftmax(args);
+}
+
+void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
+  const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
+  CheckElement(args.p.dtype, "p");
+  CheckDims(args.p, {rows, keys}, args.p.dtype, "p");
+  CheckDims(args.dp, {rows, keys}, "dp");
+  CheckDims(args.ds, {rows, keys}, args.p.dtype, "ds");
+  Count(KernelClass::kElementwise, 5 * args.p.size(),
+        args.p.size_bytes() + args.dp.size_bytes() + args.ds.size_bytes());
+  table_.MaskedSoftmaxBackward(args);
+}
+
 void Kernels::Embedding(const EmbeddingArgs& args) {
   const int64_t rows = args.out.dim(0);
   CheckElement(args.table.dtype, "table");

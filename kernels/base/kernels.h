@@ -51,6 +51,8 @@ class Kernels {
   void Rope(const RopeArgs& args);
   void SwiGlu(const SwiGluArgs& args);
   void SwiGluBackward(const SwiGluBackwardArgs& args);
+  void MaskedSoftmax(const MaskedSoftmaxArgs& args);
+  void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args);
   void Embedding(const EmbeddingArgs& args);
   void EmbeddingBackward(const EmbeddingBackwardArgs& args);
   void CrossEntropy(const CrossEntropyArgs& args);

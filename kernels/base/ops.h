@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/base/mask.h"
 #include "kernels/base/positions.h"
@@ -136,6 +137,38 @@ struct AdamWArgs {
   float eps = 1e-8f;
   float weight_decay = 0;
   float gradient_scale = 1;
+};
+
+// Keys [begin, end).
+struct KeySegment {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+// The keys that each of T queries attends to: those of query t are
+// segments[first[t]] ... segments[first[t + 1] - 1], apart and ascending.
+struct AllowedKeys {
+  std::span<const KeySegment> segments;
+  std::span<const int64_t> first;  // [T+1]
+};
+
+// p = softmax(scale * scores) over the allowed keys and 0 elsewhere; a row without any is 0: the
+// middle of an attention whose scores are written out. scores [T,S] f32, left as scratch; p [T,S]
+// f32 or bf16, overwritten; an f32 p may be scores. Requires scale > 0.
+struct MaskedSoftmaxArgs {
+  View scores;
+  AllowedKeys keys;
+  float scale = 1;
+  View p;
+};
+
+// ds = scale * p * (dp - rowsum(p * dp)), the gradient of the scores from that of p. p, ds [T,S]
+// f32 or bf16, of one dtype; dp [T,S] f32. Overwrites ds; an f32 ds may be dp.
+struct MaskedSoftmaxBackwardArgs {
+  ConstView p;
+  ConstView dp;
+  float scale = 1;
+  View ds;
 };
 
 // One attention of a rank's local queries with every key of the sequence, folded in block by block.

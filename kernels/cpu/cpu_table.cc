@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/attention/attention.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/softmax.h"
 
 namespace annulus::kernels {
 
@@ -55,6 +56,10 @@ void CpuTable::Rope(const RopeArgs& args) { cpu::Rope(args, threads_); }
 void CpuTable::SwiGlu(const SwiGluArgs& args) { cpu::SwiGlu(args, threads_); }
 void CpuTable::SwiGluBackward(const SwiGluBackwardArgs& args) {
   cpu::SwiGluBackward(args, threads_);
+}
+void CpuTable::MaskedSoftmax(const MaskedSoftmaxArgs& args) { cpu::MaskedSoftmax(args, threads_); }
+void CpuTable::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
+  cpu::MaskedSoftmaxBackward(args, threads_);
 }
 void CpuTable::Embedding(const EmbeddingArgs& args) { cpu::Embedding(args, threads_); }
 void CpuTable::EmbeddingBackward(const EmbeddingBackwardArgs& args) {

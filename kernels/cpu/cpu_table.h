@@ -28,6 +28,8 @@ class CpuTable final : public KernelTable {
   void Rope(const RopeArgs&) override;
   void SwiGlu(const SwiGluArgs&) override;
   void SwiGluBackward(const SwiGluBackwardArgs&) override;
+  void MaskedSoftmax(const MaskedSoftmaxArgs&) override;
+  void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs&) override;
   void Embedding(const EmbeddingArgs&) override;
   void EmbeddingBackward(const EmbeddingBackwardArgs&) override;
   void CrossEntropy(const CrossEntropyArgs&) override;

@@ -2,7 +2,6 @@
 // one for the exponentials and their sum, one that scales them to the gradient.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels/cpu/elementwise.h"
 
@@ -16,17 +15,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
-
-float MaxOf(const float* x, int64_t count) {
-  const F32 d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) max = hn::Max(max, hn::LoadU(d, x + i));
-  float result = hn::GetLane(hn::MaxOfLanes(d, max));
-  for (; i < count; ++i) result = std::max(result, x[i]);
-  return result;
-}
 
 // The loss of one row.
 float LossOfRow(const float* logits, int32_t label, int64_t vocabulary) {

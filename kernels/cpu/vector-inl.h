@@ -11,7 +11,9 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/base/bfloat16.h"
 
@@ -87,6 +89,18 @@ HWY_INLINE float SumOf(int64_t count, const Op& op) {
   const OneF32 one;
   for (; i < count; ++i) sum += hn::GetLane(op(one, i));
   return sum;
+}
+
+// The largest of `count` values; -inf of none.
+HWY_INLINE float MaxOf(const float* x, int64_t count) {
+  const F32 d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) max = hn::Max(max, hn::LoadU(d, x + i));
+  float result = hn::GetLane(hn::MaxOfLanes(d, max));
+  for (; i < count; ++i) result = std::max(result, x[i]);
+  return result;
 }
 
 // exp(x) for x <= 0; a NaN stays one (Highway's Exp makes it 0, which would hide a broken run).

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "kernels/base/error.h"
+#include "runtime/cli/bench_command.h"
 #include "runtime/cli/check_command.h"
 #include "runtime/cli/info_command.h"
 #include "runtime/cli/plan_command.h"
@@ -26,11 +27,14 @@ constexpr int kUsersMistake = 2;
 constexpr int kFailedCall = 3;
 constexpr int kBug = 4;
 
-std::string GeneralHelp() {
-  std::string text =
-      "Usage: annulus COMMAND [--config FILE] [--SECTION.OPTION VALUE ...]\n\nCommands:\n";
+// Of the commands whose names begin with `prefix`.
+std::string GeneralHelp(std::string_view prefix) {
+  std::string text = fmt::format(
+      "Usage: annulus {}COMMAND [--config FILE] [--SECTION.OPTION VALUE ...]\n\nCommands:\n",
+      prefix);
   for (const Command& command : Commands()) {
-    text += fmt::format("  {:<8}{}\n", command.name, command.summary);
+    if (!command.name.starts_with(prefix)) continue;
+    text += fmt::format("  {:<17}{}\n", command.name, command.summary);
   }
   return text +
          "\nannulus COMMAND --help lists a command's options. annulus --version names this build.\n"
@@ -42,32 +46,60 @@ std::string CommandHelp(const Command& command, const OptionSet& options) {
                      command.summary, OptionsHelp(options));
 }
 
-const Command& FindCommand(std::string_view name) {
-  std::vector<std::string> names;
+bool AsksForHelp(std::string_view argument) { return argument == "--help" || argument == "-h"; }
+
+// The commands whose names are `word` and a second one: "bench attention", "bench wall".
+std::vector<std::string_view> FamilyOf(std::string_view word) {
+  std::vector<std::string_view> family;
   for (const Command& command : Commands()) {
-    if (command.name == name) return command;
-    names.emplace_back(command.name);
+    const bool starts = command.name.starts_with(word);
+    if (starts && command.name.substr(word.size()).starts_with(' ')) family.push_back(command.name);
   }
-  ThrowConfigError("there is no command '{}'; did you mean {}? (see annulus --help)", name,
-                   Nearest(name, names));
+  return family;
 }
 
-bool AsksForHelp(std::string_view argument) { return argument == "--help" || argument == "-h"; }
+// The command whose name `words` begin with.
+const Command& FindCommand(std::span<const std::string> words) {
+  const std::string pair = words.size() > 1 ? words[0] + " " + words[1] : words[0];
+  std::vector<std::string> names;
+  for (const Command& command : Commands()) {
+    if (command.name == words[0] || command.name == pair) return command;
+    names.emplace_back(command.name.substr(0, command.name.find(' ')));
+  }
+  if (const auto family = FamilyOf(words[0]); !family.empty()) {
+    ThrowConfigError("there is no command '{}'; choose {} (see annulus {} --help)", pair,
+                     fmt::join(family, " or "), words[0]);
+  }
+  ThrowConfigError("there is no command '{}'; did you mean {}? (see annulus --help)", words[0],
+                   Nearest(words[0], names));
+}
+
+size_t WordsOf(const Command& command) {
+  return command.name.find(' ') == std::string_view::npos ? 1 : 2;
+}
+
+// Prints what `annulus --help`, `annulus bench --help` and `annulus --version` ask for. Returns
+// false for arguments that are none of these.
+bool Answers(std::span<const std::string> arguments) {
+  if (arguments[0] == "--version") {
+    fmt::print("annulus {}\n", Version());
+  } else if (AsksForHelp(arguments[0])) {
+    fmt::print("{}", GeneralHelp(""));
+  } else if (arguments.size() > 1 && AsksForHelp(arguments[1]) && !FamilyOf(arguments[0]).empty()) {
+    fmt::print("{}", GeneralHelp(arguments[0] + " "));
+  } else {
+    return false;
+  }
+  return true;
+}
 
 int Dispatch(std::span<const std::string> arguments, Job& job) {
   job.Detect();
   if (arguments.empty()) ThrowConfigError("a command is missing (see annulus --help)");
-  if (AsksForHelp(arguments[0])) {
-    fmt::print("{}", GeneralHelp());
-    return 0;
-  }
-  if (arguments[0] == "--version") {
-    fmt::print("annulus {}\n", Version());
-    return 0;
-  }
-  const Command& command = FindCommand(arguments[0]);
+  if (Answers(arguments)) return 0;
+  const Command& command = FindCommand(arguments);
   const OptionSet options{command.name, command.groups};
-  const std::span<const std::string> rest = arguments.subspan(1);
+  const std::span<const std::string> rest = arguments.subspan(WordsOf(command));
   if (std::any_of(rest.begin(), rest.end(), AsksForHelp)) {
     fmt::print("{}", CommandHelp(command, options));
     return 0;
@@ -115,6 +147,16 @@ std::span<const Command> Commands() {
         "json"},
        /*over_ranks=*/true,
        RunCheck},
+      {"bench attention",
+       "measures attention, fused and naive, beside large matrix products",
+       {"bench", "json", "svg"},
+       /*over_ranks=*/false,
+       RunBenchAttention},
+      {"bench wall",
+       "measures from which length on attention costs more than the rest of a layer",
+       {"bench", "json", "svg"},
+       /*over_ranks=*/false,
+       RunBenchWall},
       {"info",
        "shows what was built in, what this machine offers and what is wrong with the launch",
        {"json", "ranks", "device.threads"},

@@ -11,7 +11,7 @@
 namespace annulus::runtime {
 
 struct Command {
-  std::string_view name;
+  std::string_view name;  // one word, or two as in "bench wall"
   std::string_view summary;
   std::vector<std::string_view> groups;  // the options it takes, see OptionSet
   // Whether it runs on all ranks of a launch; else on the one process that was started.

@@ -46,6 +46,7 @@ std::vector<Option> TopLevel() {
       OPTION(ranks, (Whole<int>{"RANKS", 0, kMostRanks}),
              "ranks to run as threads of this process; 0: as many as mpirun or srun started, or 1"),
       OfOneCall(OPTION(json, Text{"FILE"}, "also write the report to FILE, for machines")),
+      OfOneCall(OPTION(svg, Text{"FILE"}, "also draw the report to FILE, as SVG")),
   };
 }
 
@@ -169,12 +170,55 @@ std::vector<Option> MemoryAndDevice() {
   };
 }
 
+std::vector<Option> Bench() {
+  const Names<DType> dtypes{{{"f32", DType::kF32}, {"bf16", DType::kBF16}}};
+  const Names<BenchMask> masks{{{"full", BenchMask::kFull},
+                                {"causal", BenchMask::kCausal},
+                                {"window", BenchMask::kWindow},
+                                {"documents", BenchMask::kDocuments},
+                                {"longformer", BenchMask::kLongformer},
+                                {"bigbird", BenchMask::kBigBird},
+                                {"strided", BenchMask::kStrided}}};
+  const Names<AttentionMethod> methods{
+      {{"fused", AttentionMethod::kFused}, {"naive", AttentionMethod::kNaive}}};
+  return {
+      OPTION(bench.n, ListOf{Count("TOKENS", 1, 1 << 24)},
+             "lengths of a sequence, by default 1024,2048,4096; wall doubles from the first to the "
+             "last, by default from 1024 to 65536"),
+      OPTION(bench.head_dim, ListOf{Count("FEATURES", 1, 1 << 10)}, "sizes of a head"),
+      OPTION(bench.dtype, ListOf{dtypes}, "element types of queries, keys and values"),
+      OPTION(bench.mask, ListOf{masks},
+             "which keys a query attends to; the last three are block-sparse patterns"),
+      OPTION(bench.implementation, ListOf{methods},
+             "fused, or naive: with the n x n matrices written out"),
+      OPTION(bench.threads, (ListOf{Whole<int>{"THREADS", 0, kMostThreads}}),
+             "threads that compute; 0: the cores this process may use"),
+      OPTION(bench.heads, Count("HEADS", 1, 1 << 16), "query heads"),
+      OPTION(bench.kv_heads, Count("HEADS", 0, 1 << 16), "key/value heads; 0: heads"),
+      OPTION(bench.batch, Count("SEQUENCES", 1, 1 << 16), "sequences at once"),
+      OPTION(bench.window, Count("TOKENS", 0),
+             "keys of the window and longformer masks, mean length of documents; 0: n / 8"),
+      OPTION(
+          bench.intermediate_size, Count("FEATURES", 0, 1 << 24),
+          "width of the MLP that wall sets beside attention; 0: 8/3 of heads * head_dim, rounded "
+          "up to a multiple of 64"),
+      OPTION(bench.repetitions, Count("ROUNDS", 1, 1 << 20), "rounds that a median is taken over"),
+      OPTION(bench.roof_size, Count("ROWS", 1, 1 << 15),
+             "rows and columns of the matrix product that is the roof"),
+      OPTION(bench.memory_bytes, Bytes{},
+             "most memory of one implementation; what needs more is left out; 0: half of what is "
+             "free"),
+      OPTION(bench.time_s, (Real{"SECONDS", 0, false, kMostSeconds}),
+             "wall leaves out what would end later than this"),
+  };
+}
+
 #undef OPTION
 
 std::vector<Option> MakeTable() {
   std::vector<Option> table;
   for (auto* part :
-       {TopLevel, Model, Data, Train, Optimizer, ParallelAndAttention, MemoryAndDevice}) {
+       {TopLevel, Model, Data, Train, Optimizer, ParallelAndAttention, MemoryAndDevice, Bench}) {
     for (Option& option : part()) table.push_back(std::move(option));
   }
   return table;

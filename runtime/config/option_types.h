@@ -149,4 +149,33 @@ struct Names {
   }
 };
 
+// One or more different values of another type, with commas between.
+template <class Item>
+struct ListOf {
+  Item item;
+
+  auto Parse(std::string_view text, std::string_view place) const {
+    std::vector<decltype(item.Parse(text, place))> values;
+    for (const std::string_view part : SplitAtCommas(text)) {
+      auto value = item.Parse(part, place);
+      for (const auto& earlier : values) {
+        if (earlier == value) ThrowConfigError("{}: {} is given twice", place, part);
+      }
+      values.push_back(std::move(value));
+    }
+    return values;
+  }
+  template <class Value>
+  std::string Render(const std::vector<Value>& values) const {
+    std::string text;
+    for (const Value& value : values) {
+      text += fmt::format("{}{}", text.empty() ? "" : ",", item.Render(value));
+    }
+    return text;
+  }
+  std::string Unit() const { return item.Unit() + ",..."; }
+};
+template <class Item>
+ListOf(Item) -> ListOf<Item>;
+
 }  // namespace annulus::runtime

@@ -138,6 +138,39 @@ struct DeviceOptions {
   bool operator==(const DeviceOptions&) const = default;
 };
 
+// What `annulus bench` can measure. The last three are patterns of the block-sparse mask.
+enum class BenchMask : uint8_t {
+  kFull,
+  kCausal,
+  kWindow,
+  kDocuments,
+  kLongformer,
+  kBigBird,
+  kStrided,
+};
+enum class AttentionMethod : uint8_t { kFused, kNaive };
+
+// One attention, over every combination of the lists.
+struct BenchOptions {
+  std::vector<int64_t> n;  // tokens of a sequence; empty: the benchmark's own
+  std::vector<int64_t> head_dim = {64};
+  std::vector<kernels::DType> dtype = {kernels::DType::kF32};
+  std::vector<BenchMask> mask = {BenchMask::kCausal};
+  std::vector<AttentionMethod> implementation = {AttentionMethod::kFused, AttentionMethod::kNaive};
+  std::vector<int> threads = {0};  // 0: the cores that this process may use
+  int64_t heads = 8;
+  int64_t kv_heads = 0;  // 0: heads
+  int64_t batch = 1;
+  int64_t window = 0;             // tokens; 0: n / 8
+  int64_t intermediate_size = 0;  // of the MLP beside attention; 0: 8/3 of heads * head_dim
+  int64_t repetitions = 5;
+  int64_t roof_size = 2048;  // rows and columns of the product that is the roof
+  int64_t memory_bytes = 0;  // 0: half of what is free
+  double time_s = 120;       // of bench wall
+
+  bool operator==(const BenchOptions&) const = default;
+};
+
 struct RunConfig {
   ModelOptions model;
   DataOptions data;
@@ -147,12 +180,14 @@ struct RunConfig {
   AttentionOptions attention;
   MemoryOptions memory;
   DeviceOptions device;
+  BenchOptions bench;
 
   std::string output;  // directory of the results; "": runs/NAME, see OutputDirectory()
   int ranks = 0;       // ranks as threads of this process; 0: not set
   // Of one call of the command, never part of the INI file:
   std::string config;  // the INI file; "": none
   std::string json;    // where the command writes its report for machines; "": nowhere
+  std::string svg;     // where it draws it; "": nowhere
 
   bool operator==(const RunConfig&) const = default;
 };

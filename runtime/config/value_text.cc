@@ -105,6 +105,16 @@ std::string RenderSchedule(const std::vector<ContextPhase>& schedule) {
   return text;
 }
 
+std::vector<std::string_view> SplitAtCommas(std::string_view text) {
+  std::vector<std::string_view> parts;
+  if (text.empty()) return parts;
+  for (size_t begin = 0, comma = 0; comma != std::string_view::npos; begin = comma + 1) {
+    comma = text.find(',', begin);
+    parts.push_back(text.substr(begin, comma - begin));
+  }
+  return parts;
+}
+
 std::string ParseText(std::string_view text, std::string_view place) {
   const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
   if (std::any_of(text.begin(), text.end(), control)) {

@@ -33,6 +33,9 @@ std::string RenderBytes(int64_t bytes);
 std::vector<ContextPhase> ParseSchedule(std::string_view text, std::string_view place);
 std::string RenderSchedule(const std::vector<ContextPhase>& schedule);
 
+// The parts between commas; none of no text.
+std::vector<std::string_view> SplitAtCommas(std::string_view text);
+
 // Free text such as a path. Throws where it holds a control character.
 std::string ParseText(std::string_view text, std::string_view place);
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "kernels/base/kernels.h"
 #include "kernels/cpu/cpu_table.h"
 #include "tests/kernels/causal_problem.h"
@@ -24,6 +26,7 @@ class Step {
   KernelCounters Run() {
     Layers();
     Attention();
+    WrittenOut();
     Ends();
     return kernels_.counters();
   }
@@ -68,6 +71,15 @@ class Step {
         kernels_.AttentionBackwardBegin(problem, {q, out, out, lse});
     kernels_.AttentionBackwardFold(backward, block, {dk, dv});
     kernels_.AttentionBackwardFinish(backward, dq);
+  }
+
+  void WrittenOut() {
+    const std::array<KeySegment, 1> all = {{{0, 6}}};
+    const std::array<int64_t, 5> first = {0, 1, 1, 1, 1};
+    const View p = Tensor({4, 6}, DType::kBF16), scores = Tensor({4, 6}),
+               ds = Tensor({4, 6}, DType::kBF16);
+    kernels_.MaskedSoftmax({scores, {all, first}, 1, p});
+    kernels_.MaskedSoftmaxBackward({p, scores, 1, ds});
   }
 
   void Ends() {

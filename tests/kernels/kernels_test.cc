@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <string>
 
@@ -112,6 +113,7 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
   const View ids_column = ids.Reshape({4, 1}), ids_square = Tensor({4, 4});
   const View half = Tensor({4, 6}, DType::kBF16), half_row = Tensor({6}, DType::kBF16);
   const View square = Tensor({6, 6}), half_square = Tensor({6, 6}, DType::kBF16);
+  const std::array<int64_t, 5> first{};
   const View fewer = Tensor({3, 6}), odd_heads = Tensor({1, 4, 1, 5}), table = Tensor({4, 3});
   Kernels& k = kernels_;
   const std::pair<std::string, std::function<void()>> broken[] = {
@@ -229,6 +231,18 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
       {"swiglu dup",
        [&] {
          k.SwiGluBackward({m, m, m, m, other});
+       }},
+      {"softmax scores",
+       [&] {
+         k.MaskedSoftmax({other, {{}, first}, 1, m});
+       }},
+      {"softmax rows",
+       [&] {
+         k.MaskedSoftmax({m, {{}, {}}, 1, m});
+       }},
+      {"softmax dtype",
+       [&] {
+         k.MaskedSoftmaxBackward({m, m, 1, half});
        }},
       {"embedding width",
        [&] {

@@ -1,0 +1,30 @@
+// What a benchmark makes of the options in section [bench].
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "runtime/bench/attention_workload.h"
+#include "runtime/config/run_config.h"
+
+namespace annulus::runtime {
+
+// Is told what is measured next, for a person who waits.
+using Progress = std::function<void(const std::string& what)>;
+
+// Replaces each 0 that stands for another value, but window: kv_heads, threads (the cores that this
+// process may use), intermediate_size, memory_bytes. Throws ConfigError for options that
+// contradict each other.
+BenchOptions ResolveBench(BenchOptions bench);
+
+// The attention of one entry of each list. Of a resolved configuration.
+AttentionCase CaseOf(const BenchOptions& bench, int64_t n, int64_t head_dim, kernels::DType dtype,
+                     BenchMask mask);
+
+// As in "n = 4,096, D = 64, f32, causal, 2 threads".
+std::string Describe(const AttentionCase& shape, int threads);
+
+// Why an implementation of this footprint is left out, as in "needs 8.60 GiB, ..."; "": it fits.
+std::string MemoryProblem(const BenchOptions& bench, const Footprint& footprint);
+
+}  // namespace annulus::runtime

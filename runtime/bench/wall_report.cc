@@ -1,0 +1,147 @@
+#include "runtime/bench/wall_report.h"
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/bench/chart.h"
+#include "runtime/io/format.h"
+
+namespace annulus::runtime {
+namespace {
+
+constexpr std::array kAttentions = {WallPart::kFused, WallPart::kNaive};
+
+std::vector<std::string> Cells(const WallRow& row) {
+  return {FormatCount(row.n),
+          std::string(NameOf(row.part)),
+          FormatDuration(row.forward_ms / 1e3),
+          FormatDuration(row.backward_ms / 1e3),
+          FormatDuration(row.both.ms / 1e3),
+          fmt::format("{:.3f}", row.both.roof_ratio),
+          FormatBytes(row.activation_bytes)};
+}
+
+std::string ExponentText(const std::vector<Point>& points) {
+  const std::optional<double> exponent = FitExponent(LargerHalf(points));
+  return exponent ? fmt::format("n^{:.2f}", *exponent) : "one n measured";
+}
+
+std::string CrossoverText(const WallReport& report, WallPart part) {
+  const std::vector<Point> times = report.Times(part);
+  if (times.empty()) return "";
+  if (const std::optional<double> n = report.Crossover(part)) {
+    return fmt::format("{} attention overtakes the MLP at n = {}\n", NameOf(part),
+                       FormatCount(std::llround(*n)));
+  }
+  const double mlp = report.Times(WallPart::kMlp)[times.size() - 1].y;
+  const bool above = times.back().y > mlp;
+  return fmt::format("{} attention takes {} time than the MLP at all n from {} to {}\n",
+                     NameOf(part), above ? "more" : "less", FormatCount(std::llround(times[0].x)),
+                     FormatCount(std::llround(times.back().x)));
+}
+
+nlohmann::ordered_json Optional(const std::optional<double>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+}
+
+nlohmann::ordered_json RowJson(const WallReport& report, const WallRow& row) {
+  const AttentionCase& shape = report.shape;
+  return {{"n", row.n},
+          {"batch", shape.batch},
+          {"heads", shape.heads},
+          {"kv_heads", shape.kv_heads},
+          {"head_dim", shape.head_dim},
+          {"dtype", kernels::NameOf(shape.dtype)},
+          {"mask", NameOf(shape.mask)},
+          {"threads", report.threads},
+          {"part", NameOf(row.part)},
+          {"forward_ms", row.forward_ms},
+          {"backward_ms", row.backward_ms},
+          {"ms", row.both.ms},
+          {"gflops", row.both.gflops},
+          {"roof_gflops", row.both.roof_gflops},
+          {"roof_ratio", row.both.roof_ratio},
+          {"roof_ratio_min", row.both.roof_ratio_min},
+          {"roof_ratio_max", row.both.roof_ratio_max},
+          {"rounds", report.rounds},
+          {"clock", NameOf(ClockOf(report.threads))},
+          {"peak_bytes", row.activation_bytes}};
+}
+
+ChartSeries SeriesOf(WallPart part, std::vector<Point> points) {
+  const std::string exponent = ExponentText(points);
+  return {.name = fmt::format("{}: {}", NameOf(part), exponent),
+          .points = std::move(points),
+          .color = static_cast<int>(part)};
+}
+
+}  // namespace
+
+std::string ToText(const WallReport& report) {
+  TextTable table({{"n", Align::kRight},
+                   {"part"},
+                   {"forward", Align::kRight},
+                   {"backward", Align::kRight},
+                   {"both", Align::kRight},
+                   {"ratio", Align::kRight},
+                   {"peak", Align::kRight}});
+  for (const WallRow& row : report.rows) table.AddRow(Cells(row));
+  TextTable fits({{"grows as"}, {"time", Align::kRight}, {"memory", Align::kRight}});
+  for (const WallPart part : kWallParts) {
+    if (report.Times(part).empty()) continue;
+    fits.AddRow({std::string(NameOf(part)), ExponentText(report.Times(part)),
+                 ExponentText(report.Memory(part))});
+  }
+  std::string text =
+      fmt::format("{} heads of size {}, {}, {} mask, beside an MLP of {} x {}; {} thread{}, {}\n\n",
+                  report.shape.heads, report.shape.head_dim, kernels::NameOf(report.shape.dtype),
+                  NameOf(report.shape.mask), report.hidden_size, report.intermediate_size,
+                  report.threads, report.threads == 1 ? "" : "s", NameOf(ClockOf(report.threads))) +
+      table.ToString() + "\n" + fits.ToString() + "\n";
+  for (const WallPart part : kAttentions) text += CrossoverText(report, part);
+  for (const std::string& skipped : report.skipped) text += "left out: " + skipped + "\n";
+  return text + "ended: " + report.stopped + "\n";
+}
+
+nlohmann::ordered_json ToJson(const WallReport& report) {
+  nlohmann::ordered_json json{{"hidden_size", report.hidden_size},
+                              {"intermediate_size", report.intermediate_size},
+                              {"rows", nlohmann::ordered_json::array()}};
+  for (const WallRow& row : report.rows) json["rows"].push_back(RowJson(report, row));
+  for (const WallPart part : kWallParts) {
+    json["exponents"][std::string(NameOf(part))] = {
+        {"time", Optional(FitExponent(LargerHalf(report.Times(part))))},
+        {"memory", Optional(FitExponent(LargerHalf(report.Memory(part))))}};
+  }
+  for (const WallPart part : kAttentions) {
+    json["crossover"][std::string(NameOf(part))] = Optional(report.Crossover(part));
+  }
+  json["skipped"] = report.skipped;
+  json["stopped"] = report.stopped;
+  return json;
+}
+
+std::string ToSvg(const WallReport& report) {
+  const std::string title =
+      fmt::format("{} x {}, {}, {}", report.shape.heads, report.shape.head_dim,
+                  kernels::NameOf(report.shape.dtype), NameOf(report.shape.mask));
+  std::array charts = {Chart{.title = "time of forward and backward, " + title,
+                             .x_label = "n, tokens",
+                             .y_label = "time",
+                             .y_logarithmic = true,
+                             .y_mark = [](double ms) { return FormatDuration(ms / 1e3); },
+                             .series = {}},
+                       Chart{.title = "memory, " + title,
+                             .x_label = "n, tokens",
+                             .y_label = "peak without weights",
+                             .y_logarithmic = true,
+                             .y_mark = [](double bytes) { return FormatRate(bytes, "B"); },
+                             .series = {}}};
+  for (const WallPart part : kWallParts) {
+    if (report.Times(part).empty()) continue;
+    charts[0].series.push_back(SeriesOf(part, report.Times(part)));
+    charts[1].series.push_back(SeriesOf(part, report.Memory(part)));
+  }
+  return ChartsSvg(charts);
+}
+
+}  // namespace annulus::runtime

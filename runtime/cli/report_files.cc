@@ -1,0 +1,29 @@
+#include "runtime/cli/report_files.h"
+
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/error.h"
+#include "runtime/io/atomic_file.h"
+
+namespace annulus::runtime {
+namespace {
+
+void WriteReport(std::string_view option, const std::string& path, std::string_view text) {
+  try {
+    WriteFileAtomically(path, text);
+  } catch (const SystemError& failure) {
+    ThrowConfigError("--{} {} cannot be written: {}", option, path, failure.what());
+  }
+}
+
+}  // namespace
+
+void WriteJsonReport(const RunConfig& config, const nlohmann::ordered_json& json) {
+  if (!config.json.empty()) WriteReport("json", config.json, json.dump(2) + "\n");
+}
+
+void WriteSvgReport(const RunConfig& config, std::string_view svg) {
+  if (!config.svg.empty()) WriteReport("svg", config.svg, svg);
+}
+
+}  // namespace annulus::runtime
