@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "runtime/train/batch_loader.h"
 #include "runtime/train/learning_rate.h"
 
 namespace annulus::runtime {
@@ -18,7 +17,11 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Trainer::Trainer(const Setup& setup, Program& program, TrainObserver* observer)
-    : setup_(setup), program_(program), observer_(observer) {
+    : setup_(setup),
+      program_(program),
+      observer_(observer),
+      loader_(setup.dataset, DatasetLoader::Split::kTrain, setup.environment.context.rank(),
+              program.kernels()) {
   size_t index = 0;
   for (const ContextPhase& phase : setup_.config.train.Phases()) {
     remaining_flops_ += static_cast<double>(phase.steps) * setup_.cost.flops_per_step.at(index++);
@@ -51,14 +54,12 @@ EvaluationReport Trainer::Evaluate(int64_t step) {
 
 void Trainer::RunStep(int64_t step, const Phase& phase) {
   const RankEnvironment& environment = setup_.environment;
-  DatasetLoader loader(setup_.dataset, DatasetLoader::Split::kTrain, environment.context.rank(),
-                       program_.kernels());
   const double exposed_before = ExposedMs();
   const auto start = std::chrono::steady_clock::now();
   const StepResult result =
       program_.Step(step, phase.length, next_sequence_,
-                    [&](const SequenceRange& range, const SequenceShape& shape, View tokens,
-                        View labels) { return loader.Load(range, shape, tokens, labels); });
+                    [&](const SequenceRange& range, SequenceShape& shape, View tokens,
+                        View labels) { return loader_.Load(range, shape, tokens, labels); });
   const double seconds = SecondsSince(start);
   const double exposed_here = ExposedMs() - exposed_before;
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {

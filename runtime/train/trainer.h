@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runtime/memory/ledger.h"
+#include "runtime/train/batch_loader.h"
 #include "runtime/train/evaluation.h"
 #include "runtime/train/program.h"
 
@@ -78,6 +79,7 @@ class Trainer {
   Setup setup_;
   Program& program_;
   TrainObserver* observer_;
+  DatasetLoader loader_;
   int64_t next_sequence_ = 0;
   double remaining_flops_ = 0;
   double done_flops_ = 0;

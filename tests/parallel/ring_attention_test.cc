@@ -150,7 +150,7 @@ void RunRank(const Whole& whole, const Case& c, Communicator& context, Results& 
   key_shard.Take(whole.inputs.k, kv.As<float>());
   key_shard.Take(whole.inputs.v, values);
 
-  RingAttention ring(kernels, arena, context, partition, whole.mask);
+  RingAttention ring(kernels, arena, context, partition, {&whole.mask, 1});
   const auto top = arena.Top();
   ring.Forward(whole.shape, q, kv, out, lse);
   ring.Backward(whole.shape, {.q = q, .kv = kv, .out = out, .dout = dout, .lse = lse}, dq, dkv);

@@ -73,8 +73,7 @@ void OnEveryRank(const TinyRun& run, const Body& body) {
     program.Initialize();
     DatasetLoader loader(*data, DatasetLoader::Split::kTrain, grid.context().rank(),
                          program.kernels());
-    const BatchLoader load = [&](const SequenceRange& range, const SequenceShape& shape,
-                                 View tokens,
+    const BatchLoader load = [&](const SequenceRange& range, SequenceShape& shape, View tokens,
                                  View labels) { return loader.Load(range, shape, tokens, labels); };
     body(program, load, arena, plan);
   });
