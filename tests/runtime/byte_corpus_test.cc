@@ -132,5 +132,62 @@ TEST(ByteCorpusTest, RejectsAFractionThatIsNone) {
   }
 }
 
+std::vector<int64_t> TrainDocuments(const ByteCorpus& corpus, int64_t index, int64_t length) {
+  std::vector<int64_t> starts(static_cast<size_t>(corpus.MostDocuments(length)), -1);
+  starts.resize(static_cast<size_t>(corpus.TrainDocuments(index, length, starts.data())));
+  return starts;
+}
+
+TEST(ByteCorpusTest, DocumentsAreTheFilesThatASequenceIsCutFrom) {
+  const TempDir dir;
+  dir.Write("a", "AAAA");
+  dir.Write("b", "B");
+  dir.Write("c", "CCC");
+  const ByteCorpus corpus({.path = dir.path().string(), .separate_documents = true, .seed = 3});
+  EXPECT_EQ(TrainDocuments(corpus, 0, 7), (std::vector<int64_t>{0, 4, 5}));
+  EXPECT_EQ(corpus.MostDocuments(7), 3);
+  EXPECT_EQ(corpus.MostDocuments(2), 2);
+  EXPECT_EQ(corpus.MostDocuments(1), 1);
+
+  // What follows the last byte of a file is no label, on whichever rank it lies.
+  std::vector<int32_t> tokens(7), labels(7);
+  corpus.TrainSequence(0, 7, kernels::Positions({0, 1, 7}), tokens.data(), labels.data());
+  EXPECT_EQ(TokensOf(tokens), "AAAABCC");
+  EXPECT_EQ(labels, (std::vector<int32_t>{'A', 'A', 'A', -1, -1, 'C', 'C'}));
+  for (const int64_t first : {0, 1, 2}) {
+    const kernels::Positions mine({first, 3, 3 - (first > 0)});
+    corpus.TrainSequence(0, 7, mine, tokens.data(), labels.data());
+    for (int64_t t = 0; t < mine.tokens(); ++t) {
+      const int64_t position = mine.at(t);
+      EXPECT_EQ(labels[static_cast<size_t>(t)] < 0, position == 3 || position == 4) << position;
+    }
+  }
+}
+
+// Every cut there is, by the text alone: a file's bytes are all the same, its neighbours' others.
+TEST(ByteCorpusTest, DocumentsOfEveryCut) {
+  const TempDir dir;
+  std::string whole;
+  for (int file = 0; file < 12; ++file) {
+    const std::string text(static_cast<size_t>(1 + file * 7 % 5), static_cast<char>('a' + file));
+    dir.Write(fmt::format("f{:02}", file), text);
+    whole += text;
+  }
+  const ByteCorpus corpus = Open(dir.path().string(), 0);
+  for (const int64_t length : {1, 2, 5, 13}) {
+    size_t most = 0;
+    for (int64_t index = 0; index < 300; ++index) {
+      const std::string text = Train(corpus, index, length);
+      std::vector<int64_t> expected = {0};
+      for (int64_t i = 1; i < length; ++i) {
+        if (text[static_cast<size_t>(i)] != text[static_cast<size_t>(i - 1)]) expected.push_back(i);
+      }
+      ASSERT_EQ(TrainDocuments(corpus, index, length), expected) << text;
+      most = std::max(most, expected.size());
+    }
+    EXPECT_EQ(corpus.MostDocuments(length), static_cast<int64_t>(most)) << length;
+  }
+}
+
 }  // namespace
 }  // namespace annulus::runtime
