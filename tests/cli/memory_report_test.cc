@@ -52,6 +52,10 @@ INSTANTIATE_TEST_SUITE_P(
         "--train.micro_batch_size 2 --memory.recompute block",
         "--ranks 3 --parallel.context_size 1 --train.global_batch_size 3 "
         "--train.sequence_length 61",
+        "--ranks 2 --attention.mask documents --train.global_batch_size 6 "
+        "--train.micro_batch_size 3 --train.sequence_length 61",
+        "--ranks 2 --attention.mask block-sparse --attention.pattern bigbird "
+        "--attention.block_tokens 8 --train.context_schedule 32:1,64:1",
         "--ranks 3 --attention.mask window --attention.window 20 --device.threads 2",
         "--model.tie_word_embeddings true --model.head_dim 6 --memory.loss_chunk_tokens 7 "
         "--ranks 2"));
