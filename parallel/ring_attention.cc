@@ -92,14 +92,14 @@ std::vector<RingAttention::Group> RingAttention::GroupsOf(const AttentionShape& 
   return groups;
 }
 
-kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape,
-                                                   const Group& group) const {
+kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape, const Group& group,
+                                                   DType dtype) const {
   return {.batch = group.count,
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim,
           .scale = shape.scale,
-          .dtype = DType::kF32,
+          .dtype = dtype,
           .queries = queries_,
           .mask = group.mask};
 }
@@ -137,7 +137,8 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
   const std::vector<Group> groups = GroupsOf(shape);
   std::vector<kernels::AttentionForwardArgs> attentions;
   for (const Group& group : groups) {
-    attentions.push_back(kernels_.AttentionForwardBegin(ProblemOf(shape, group), group.Of(q)));
+    attentions.push_back(
+        kernels_.AttentionForwardBegin(ProblemOf(shape, group, q.dtype), group.Of(q)));
   }
   KeyRing ring(*this, kv);
   for (size_t step = 0; step < schedule_.steps.size(); ++step) {
@@ -160,7 +161,7 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
   std::vector<kernels::AttentionBackwardArgs> attentions;
   for (const Group& group : groups) {
     attentions.push_back(kernels_.AttentionBackwardBegin(
-        ProblemOf(shape, group),
+        ProblemOf(shape, group, inputs.q.dtype),
         {group.Of(inputs.q), group.Of(inputs.out), group.Of(inputs.dout), group.Of(inputs.lse)}));
   }
   const size_t steps = schedule_.steps.size();

@@ -29,7 +29,7 @@ struct AttentionShape {
 // the masks leave out, so that ranks agree on it without looking at each other's.
 //
 // Memory taken from the stack during a call, in blocks of keys and values (2*B*T*Hkv*D elements):
-// forward min(P-1, 2) in flight; backward as many again of keys and of their f32 gradients.
+// forward min(P-1, 2) in flight, in the dtype of kv; backward as many and two of f32 gradients.
 // Traffic per rank: forward P-1 blocks of keys; backward P-1 of keys and P of gradients (P > 1).
 class RingAttention {
  public:
@@ -39,7 +39,8 @@ class RingAttention {
                 const Partition& partition, std::span<const kernels::Mask> masks);
 
   // q [B,T,H,D]; kv [2,B,T,Hkv*D], keys then values, the local tokens of this rank in the
-  // partition's order. Overwrites out [B,T,H,D] and lse [B,H,T].
+  // partition's order. Overwrites out [B,T,H,D] and lse [B,H,T]. f32 or bf16, q's dtype that of kv
+  // and out; lse is f32.
   void Forward(const AttentionShape& shape, ConstView q, ConstView kv, View out, View lse);
 
   struct BackwardInputs {
@@ -49,8 +50,8 @@ class RingAttention {
     ConstView dout;
     ConstView lse;
   };
-  // Overwrites dq [B,T,H,D] and dkv [2,B,T,Hkv*D], both f32: the gradients of this rank's own
-  // tokens, summed over the queries of all ranks.
+  // Overwrites dq [B,T,H,D], like out and dout of q's dtype, and dkv [2,B,T,Hkv*D], f32: the
+  // gradients of this rank's own tokens, summed over the queries of all ranks.
   void Backward(const AttentionShape& shape, const BackwardInputs& inputs, View dq, View dkv);
 
  private:
@@ -70,7 +71,8 @@ class RingAttention {
   };
   std::vector<Group> GroupsOf(const AttentionShape& shape) const;
 
-  kernels::AttentionProblem ProblemOf(const AttentionShape& shape, const Group& group) const;
+  kernels::AttentionProblem ProblemOf(const AttentionShape& shape, const Group& group,
+                                      kernels::DType dtype) const;
   static kernels::KeyBlock BlockOf(const AttentionShape& shape, const Group& group,
                                    const ConstView& kv, const kernels::Positions& positions);
   static kernels::KeyBlockGradient GradientOf(const AttentionShape& shape, const Group& group,

@@ -1,5 +1,6 @@
 // Loops and functions over vectors of f32, compiled once per instruction set by Highway's
-// foreach_target. Included by the .cc files of this directory after hwy/foreach_target.h.
+// foreach_target. Included by the .cc files of this directory after hwy/foreach_target.h. Elements
+// in memory are f32 or bf16: widened when loaded, rounded when stored, so one kernel serves both.
 #if defined(ANNULUS_KERNELS_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ANNULUS_KERNELS_CPU_VECTOR_INL_H_
 #undef ANNULUS_KERNELS_CPU_VECTOR_INL_H_
@@ -12,6 +13,8 @@
 
 #include <cstdint>
 
+#include "kernels/base/bfloat16.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
@@ -20,6 +23,39 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using F32 = hn::ScalableTag<float>;
 using OneF32 = hn::CappedTag<float, 1>;
+
+// The lanes of `d` from p on, as f32.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadF32(D d, const float* p) {
+  return hn::LoadU(d, p);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> LoadF32(D d, const BFloat16* p) {
+  const hn::Rebind<uint16_t, D> half;
+  const hn::Rebind<uint32_t, D> bits;
+  const auto upper = hn::PromoteTo(bits, hn::LoadU(half, &p->bits));
+  return hn::BitCast(d, hn::ShiftLeft<16>(upper));
+}
+
+// The reverse, rounded as ToBFloat16 does. (Highway's own demotion to bf16 truncates.)
+template <class D>
+HWY_INLINE void StoreF32(hn::Vec<D> v, D d, float* p) {
+  hn::StoreU(v, d, p);
+}
+template <class D>
+HWY_INLINE void StoreF32(hn::Vec<D> v, D, BFloat16* p) {
+  const hn::Rebind<uint16_t, D> half;
+  const hn::Rebind<uint32_t, D> du;
+  const hn::Rebind<int32_t, D> di;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000u));
+  const auto nan = hn::RebindMask(du, hn::IsNaN(v));
+  const auto upper = hn::ShiftRight<16>(hn::IfThenElse(nan, quiet, rounded));
+  // Fits 16 bits, so that the demotion, which saturates, keeps it.
+  hn::StoreU(hn::DemoteTo(half, hn::BitCast(di, upper)), half, &p->bits);
+}
 
 // Calls op(tag, i) so that the lanes of `tag` from i on cover [0, count) once: whole vectors, then
 // single lanes. A lane's arithmetic is the same in both.

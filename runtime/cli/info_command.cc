@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "kernels/cpu/cpu_table.h"
 #include "parallel/mpi_communicator.h"
 #include "runtime/cli/json_report.h"
 #include "runtime/cli/version.h"
@@ -68,6 +69,17 @@ Rows MachineRows(const MachineFacts& machine) {
   return rows;
 }
 
+// As in a run's start-up table: what serves each kind of work here, and why.
+Rows KernelRows() {
+  Rows rows;
+  for (const kernels::KernelChoice& choice : kernels::CpuTable(/*threads=*/1).Choices()) {
+    std::string key = choice.work;
+    std::replace(key.begin(), key.end(), ' ', '_');
+    rows.push_back({"kernels", key, fmt::format("{} ({})", choice.kernel, choice.reason)});
+  }
+  return rows;
+}
+
 Rows LaunchRows(const Job& job, const Placement& facts, const MachineFacts& machine) {
   const parallel::LaunchFacts& launch = job.launch();
   Rows rows = {
@@ -95,7 +107,8 @@ InfoReport MakeInfoReport(const RunConfig& config, const Job& job) {
   const MachineFacts machine = ReadMachine("/");
   const Placement facts = ReadPlacement(config.ranks, config.device.threads);
   InfoReport report;
-  for (const Rows& rows : {BuildRows(), MachineRows(machine), LaunchRows(job, facts, machine)}) {
+  for (const Rows& rows :
+       {BuildRows(), MachineRows(machine), KernelRows(), LaunchRows(job, facts, machine)}) {
     report.rows.insert(report.rows.end(), rows.begin(), rows.end());
   }
   report.warnings = PlacementAdvice(facts);

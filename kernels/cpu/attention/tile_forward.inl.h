@@ -199,13 +199,48 @@ struct LaneFold {
   }
 };
 
+// How the products of a fold are made, in registers. Every other way has the same three members.
+template <class Isa>
+struct RegisterProducts {
+  // Probabilities about lane.origin, and their sums added to lane.sum.
+  template <bool kMasked>
+  static ANNULUS_INLINE void Probabilities(LaneFold<Isa>* fold) {
+    fold->ForKeys(Isa::kPerWord, [&](const ScoreBlock& block, auto rows) {
+      DirectProbabilities<Isa, decltype(rows)::value, kMasked>(block, fold->scale,
+                                                               fold->lane.origin, fold->lane.sum);
+    });
+  }
+
+  // Raw scores [keys][kLanes], -inf where the mask forbids, and lane.max raised to their maximum.
+  template <bool kMasked>
+  static ANNULUS_INLINE void RawScores(LaneFold<Isa>* fold) {
+    fold->ForKeys(1, [&](const ScoreBlock& block, auto rows) {
+      MaskedScores<Isa, decltype(rows)::value, kMasked>(block, fold->lane.max);
+    });
+  }
+
+  // out = out * lane.decay + V^T P^T, the factor only if kScaled.
+  template <bool kScaled>
+  static ANNULUS_INLINE void AccumulateOut(const LaneFold<Isa>& fold) {
+    const ForwardTile& tile = fold.tile;
+    const KeySpan& keys = tile.keys;
+    ForPanels(tile.dim, [&](int64_t d, auto columns) {
+      constexpr int M = decltype(columns)::value;
+      AccumulatePanel<Isa, M, kScaled>(
+          {tile.v + d * keys.tile_keys / Isa::kPerWord + keys.begin / Isa::kPerWord * M,
+           tile.probabilities, (keys.end - keys.begin) / Isa::kPerWord, fold.lane.decay,
+           tile.out + fold.first_lane * PaddedDim(tile.dim) + d * kLanes<Isa>});
+    });
+  }
+};
+
 // A sum of probabilities past this says that the reference was far too low: beyond it they are
 // taken again about a new one. Any power of two far below the largest float would do.
 inline constexpr float kLargestSum = 65536.0f;
 
 // The probabilities about the reference as it stands, one pass and no maximum; false where that
 // will not do: a lane's first key, or a sum out of range. NaN is out of range.
-template <class Isa, bool kMasked>
+template <class Isa, class Products, bool kMasked>
 ANNULUS_INLINE bool FoldAboutReference(LaneFold<Isa>* fold) {
   LaneScratch<Isa>& lane = fold->lane;
   bool any = false;
@@ -216,10 +251,7 @@ ANNULUS_INLINE bool FoldAboutReference(LaneFold<Isa>* fold) {
   }
   if (!any) return false;
   Fill<Isa>(lane.sum, 0.0f);
-  fold->ForKeys(Isa::kPerWord, [&](const ScoreBlock& block, auto rows) {
-    DirectProbabilities<Isa, decltype(rows)::value, kMasked>(block, fold->scale, lane.origin,
-                                                             lane.sum);
-  });
+  Products::template Probabilities<kMasked>(fold);
   bool in_range = true;
   for (int64_t i = 0; i < kLanes<Isa>; ++i) {
     const float largest = fold->reference[i] == kMinusInfinity ? 0.0f : kLargestSum;
@@ -228,56 +260,41 @@ ANNULUS_INLINE bool FoldAboutReference(LaneFold<Isa>* fold) {
   return in_range;
 }
 
-template <class Isa, bool kMasked>
+template <class Isa, class Products, bool kMasked>
 ANNULUS_INLINE void FoldAboutMaximum(LaneFold<Isa>* fold) {
   LaneScratch<Isa>& lane = fold->lane;
   Fill<Isa>(lane.max, kMinusInfinity);
-  fold->ForKeys(1, [&](const ScoreBlock& block, auto rows) {
-    MaskedScores<Isa, decltype(rows)::value, kMasked>(block, lane.max);
-  });
+  Products::template RawScores<kMasked>(fold);
   MoveReference(fold->scale, fold->reference, &lane);
   const ForwardTile& tile = fold->tile;
   Exponentials<Isa>(tile.probabilities, tile.keys.end - tile.keys.begin, fold->scale, lane.origin,
                     lane.sum);
 }
 
-template <class Isa, bool kScaled>
-ANNULUS_INLINE void AccumulateOut(const LaneFold<Isa>& fold) {
-  const ForwardTile& tile = fold.tile;
-  const KeySpan& keys = tile.keys;
-  ForPanels(tile.dim, [&](int64_t d, auto columns) {
-    constexpr int M = decltype(columns)::value;
-    AccumulatePanel<Isa, M, kScaled>(
-        {tile.v + d * keys.tile_keys / Isa::kPerWord + keys.begin / Isa::kPerWord * M,
-         tile.probabilities, (keys.end - keys.begin) / Isa::kPerWord, fold.lane.decay,
-         tile.out + fold.first_lane * PaddedDim(tile.dim) + d * kLanes<Isa>});
-  });
-}
-
-template <class Isa, bool kMasked>
+template <class Isa, class Products, bool kMasked>
 ANNULUS_INLINE void FoldLanes(const ForwardTile& tile, int64_t first_lane) {
   LaneFold<Isa> fold{tile, first_lane, tile.scale * kLog2E, tile.reference + first_lane, {}};
-  const bool moves = !FoldAboutReference<Isa, kMasked>(&fold);
-  if (moves) FoldAboutMaximum<Isa, kMasked>(&fold);
+  const bool moves = !FoldAboutReference<Isa, Products, kMasked>(&fold);
+  if (moves) FoldAboutMaximum<Isa, Products, kMasked>(&fold);
   const LaneScratch<Isa>& lane = fold.lane;
   float* sum = tile.sum + first_lane;
   for (int64_t i = 0; i < kLanes<Isa>; ++i) {
     sum[i] = (moves ? sum[i] * lane.decay[i] : sum[i]) + lane.sum[i];
   }
   if (moves) {
-    AccumulateOut<Isa, true>(fold);
+    Products::template AccumulateOut<true>(fold);
   } else {
-    AccumulateOut<Isa, false>(fold);
+    Products::template AccumulateOut<false>(fold);
   }
 }
 
-template <class Isa>
+template <class Isa, class Products = RegisterProducts<Isa>>
 void Fold(const ForwardTile& tile) {
   for (int64_t lane = 0; lane < tile.queries; lane += kLanes<Isa>) {
     if (tile.keys.bits != nullptr) {
-      FoldLanes<Isa, true>(tile, lane);
+      FoldLanes<Isa, Products, true>(tile, lane);
     } else {
-      FoldLanes<Isa, false>(tile, lane);
+      FoldLanes<Isa, Products, false>(tile, lane);
     }
   }
 }

@@ -118,5 +118,6 @@ extern const TileKernels kPortableTiles;
 extern const TileKernels kAvx2Tiles;        // where built for x86-64
 extern const TileKernels kAvx512Tiles;      // likewise
 extern const TileKernels kAvx512Bf16Tiles;  // likewise
+extern const TileKernels kAmxTiles;         // likewise
 
 }  // namespace annulus::kernels::cpu
