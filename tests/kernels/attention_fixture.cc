@@ -188,19 +188,54 @@ double MaxMagnitude(const std::vector<double>& values) {
   return magnitude;
 }
 
+// The largest row of `dim` elements, in the Euclidean norm.
+double MaxNorm(const std::vector<float>& values, int64_t dim) {
+  double largest = 0;
+  for (size_t row = 0; row < values.size(); row += static_cast<size_t>(dim)) {
+    double squares = 0;
+    for (size_t i = row; i < row + static_cast<size_t>(dim); ++i) {
+      squares += double{values[i]} * double{values[i]};
+    }
+    largest = std::max(largest, squares);
+  }
+  return std::sqrt(largest);
+}
+
+// Bounds of the terms of each output's sums. Those over queries count as random walks.
+struct Terms {
+  explicit Terms(const AttentionCase& c) {
+    const AttentionProblem& p = c.inputs.problem;
+    const double q = MaxNorm(c.inputs.q, p.head_dim), k = MaxNorm(c.inputs.k, p.head_dim);
+    const double dout_norm = MaxNorm(c.dout, p.head_dim);
+    const double walk = std::sqrt(static_cast<double>(p.query_tokens()));
+    logit = double{p.scale} * q * k;
+    out = MaxNorm(c.inputs.v, p.head_dim);
+    const double dscore = 2 * double{p.scale} * dout_norm * out;
+    dq = dscore * k;
+    dk = dscore * q * walk;
+    dv = dout_norm * walk;
+  }
+  double logit, out, dq, dk, dv;
+};
+
 struct Tensor {
   const char* name;
   const std::vector<float>& fused;
   const std::vector<float>& plain;
   const std::vector<double>& truth;
+  double terms;
+  double logit;  // of the probabilities in it
 };
 
-// Twice the error of a plain implementation of the same precision, and a floor of a few roundings
-// of the largest value.
-void ExpectWithinTolerance(const Tensor& t) {
-  constexpr double kFloor = 4 * std::numeric_limits<float>::epsilon();
-  const double tolerance = 2 * MaxError(t.plain, t.truth) + kFloor * MaxMagnitude(t.truth);
-  EXPECT_LE(MaxError(t.fused, t.truth), tolerance) << t.name;
+// Numbers below the least normal one count as 0.
+void ExpectWithin(const Tolerance& tolerance, const Tensor& t) {
+  double margin = tolerance.floor * MaxMagnitude(t.truth);
+  if (tolerance.terms > 0) {
+    margin += tolerance.terms * t.terms + Tolerance().floor * t.logit * MaxMagnitude(t.truth);
+  }
+  EXPECT_LE(MaxError(t.fused, t.truth), tolerance.plain_errors * MaxError(t.plain, t.truth) +
+                                            margin + double{std::numeric_limits<float>::min()})
+      << t.name;
 }
 
 bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -234,7 +269,7 @@ AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int t
   return Runner(c, tiles, threads).Run();
 }
 
-void ExpectAccurate(const AttentionCase& c) {
+void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance) {
   const auto output = reference::AttentionForward<double>(c.inputs);
   const auto plain_output = reference::AttentionForward<float>(c.inputs);
   auto gradients = reference::AttentionBackward<double>(c.inputs, c.dout);
@@ -245,14 +280,16 @@ void ExpectAccurate(const AttentionCase& c) {
   for (auto* x : {&plain_gradients.dk, &plain_gradients.dv}) {
     for (float& value : *x) value += c.gradient_start;
   }
+  const Terms terms(c);
+  const auto expect = [&](const Tensor& t) { ExpectWithin(tolerance, t); };
   for (const TileKernels* tiles : RunnableTileKernels(c.inputs.problem.dtype)) {
     SCOPED_TRACE(tiles->isa);
     const AttentionResult fused = RunFused(c, *tiles, 1);
-    ExpectWithinTolerance({"out", fused.output.out, plain_output.out, output.out});
-    ExpectWithinTolerance({"lse", fused.output.lse, plain_output.lse, output.lse});
-    ExpectWithinTolerance({"dq", fused.gradients.dq, plain_gradients.dq, gradients.dq});
-    ExpectWithinTolerance({"dk", fused.gradients.dk, plain_gradients.dk, gradients.dk});
-    ExpectWithinTolerance({"dv", fused.gradients.dv, plain_gradients.dv, gradients.dv});
+    expect({"out", fused.output.out, plain_output.out, output.out, terms.out, terms.logit});
+    expect({"lse", fused.output.lse, plain_output.lse, output.lse, 0, 0});
+    expect({"dq", fused.gradients.dq, plain_gradients.dq, gradients.dq, terms.dq, terms.logit});
+    expect({"dk", fused.gradients.dk, plain_gradients.dk, gradients.dk, terms.dk, terms.logit});
+    expect({"dv", fused.gradients.dv, plain_gradients.dv, gradients.dv, terms.dv, terms.logit});
     for (int threads : {2, 3}) ExpectSameBits(fused, RunFused(c, *tiles, threads));
   }
 }

@@ -9,8 +9,6 @@
 namespace annulus::kernels {
 namespace {
 
-const std::vector<int64_t> kDocumentStarts = {0, 1, 2, 9, 40, 41, 100, 131};
-
 // The definition of each kind, word for word.
 bool Allows(const Mask& mask, int64_t query, int64_t key) {
   if (query >= mask.length || key >= mask.length) return false;
@@ -33,8 +31,12 @@ bool Allows(const Mask& mask, int64_t query, int64_t key) {
 
 struct Sample {
   Mask mask;
+  std::vector<int64_t> starts;  // of mask's documents; moves with it, so is never copied
   PositionRun queries;
   PositionRun keys;
+
+  Sample() = default;
+  Sample(Sample&&) = default;
 };
 
 class MaskTest : public testing::TestWithParam<MaskKind> {
@@ -47,20 +49,30 @@ class MaskTest : public testing::TestWithParam<MaskKind> {
     return {Draw(0, 150), Draw(1, 4) == 1 ? Draw(2, 9) : 1, Draw(0, max_count)};
   }
 
-  Sample DrawSample() {
+  // Ascending from 0, some next to each other, some past every length; none at all now and then,
+  // which is one document.
+  std::vector<int64_t> DrawStarts() {
+    std::vector<int64_t> starts;
+    const int64_t longest = Draw(1, 3) == 1 ? 4 : 90;
+    for (int64_t at = 0; at < 300 && Draw(1, 40) > 1; at += Draw(1, longest)) starts.push_back(at);
+    return starts;
+  }
+
+  Sample DrawSample(int64_t most_queries = 64, int64_t most_keys = 90) {
     Sample s;
     s.mask.kind = GetParam();
     s.mask.length = Draw(1, 250);
     s.mask.window = Draw(1, 3) == 1 ? Draw(1, 80) : Draw(1, 5);
-    s.mask.document_starts = kDocumentStarts;
+    s.starts = DrawStarts();
+    s.mask.document_starts = s.starts;
     s.mask.blocks = {.block_tokens = Draw(1, 20),
                      .window_blocks = Draw(0, 2),
                      .global_blocks = Draw(0, 1),
                      .stride_blocks = Draw(0, 3),
                      .random_blocks = Draw(0, 3),
                      .seed = static_cast<uint64_t>(Draw(0, 1000))};
-    s.queries = DrawRun(Draw(1, 3) == 1 ? 3 : 64);
-    s.keys = DrawRun(Draw(1, 3) == 1 ? 3 : 90);
+    s.queries = DrawRun(Draw(1, 3) == 1 ? 3 : most_queries);
+    s.keys = DrawRun(Draw(1, 3) == 1 ? 3 : most_keys);
     return s;
   }
 
@@ -121,6 +133,52 @@ TEST_P(MaskTest, BitsClassesAndCountsAgreeWithEveryPair) {
     }
   }
   for (int64_t seen : classes) EXPECT_GE(seen, 20);
+}
+
+// As long as the tokens of a rank, which the ring asks about as a whole.
+TEST_P(MaskTest, ClassesOfLongRunsAgreeWithEveryPair) {
+  int64_t classes[3] = {};
+  for (int i = 0; i < kSamples / 10; ++i) {
+    const Sample s = DrawSample(400, 400);
+    const int64_t all = s.queries.count * s.keys.count;
+    int64_t pairs = 0;
+    for (int64_t q = 0; q < s.queries.count; ++q) {
+      for (int64_t k = 0; k < s.keys.count; ++k) {
+        pairs += Allows(s.mask, s.queries.at(q), s.keys.at(k));
+      }
+    }
+    const Coverage coverage = s.mask.Classify(s.queries, s.keys);
+    ++classes[static_cast<int>(coverage)];
+    if (GetParam() == MaskKind::kBlockSparse && coverage == Coverage::kPartial) continue;
+    const Coverage exact = pairs == 0     ? Coverage::kSkip
+                           : pairs == all ? Coverage::kWhole
+                                          : Coverage::kPartial;
+    ASSERT_EQ(coverage, exact) << i;
+    ASSERT_EQ(s.mask.CountPairs(Positions(s.queries), Positions(s.keys)), pairs) << i;
+  }
+  for (Coverage coverage : {Coverage::kSkip, Coverage::kPartial}) {
+    EXPECT_GE(classes[static_cast<int>(coverage)], 20);
+  }
+}
+
+// What ranks count apart, by any partition, is what one counts alone.
+TEST_P(MaskTest, PairsOfRanksAddUp) {
+  for (int i = 0; i < kSamples / 40; ++i) {
+    const Sample s = DrawSample();
+    const int64_t ranks = Draw(1, 4), padded = (s.mask.length + ranks - 1) / ranks * ranks;
+    int64_t contiguous = 0, striped = 0;
+    for (int64_t a = 0; a < ranks; ++a) {
+      for (int64_t b = 0; b < ranks; ++b) {
+        const int64_t tokens = padded / ranks;
+        contiguous += s.mask.CountPairs(Positions({a * tokens, 1, tokens}),
+                                        Positions({b * tokens, 1, tokens}));
+        striped += s.mask.CountPairs(Positions({a, ranks, tokens}), Positions({b, ranks, tokens}));
+      }
+    }
+    const Positions all({0, 1, s.mask.length});
+    ASSERT_EQ(contiguous, s.mask.CountPairs(all, all)) << i;
+    ASSERT_EQ(striped, contiguous) << i;
+  }
 }
 
 TEST_P(MaskTest, CountsPairsOfSeveralRuns) {
