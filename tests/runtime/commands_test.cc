@@ -163,13 +163,14 @@ TEST(CommandsTest, InfoSaysTheSameToPeopleAndMachines) {
   std::ifstream file(path);
   const auto json = nlohmann::json::parse(file);
   std::filesystem::remove(path);
-  for (const char* section : {"build", "machine", "launch"}) {
+  for (const char* section : {"build", "machine", "kernels", "launch"}) {
     ASSERT_TRUE(json.contains(section));
     EXPECT_THAT(outcome.out, HasSubstr(section));
     for (const auto& [key, value] : json[section].items()) {
       EXPECT_THAT(outcome.out, HasSubstr("\n  " + key + " "));
     }
   }
+  EXPECT_TRUE(json["kernels"].contains("bf16_products"));
   EXPECT_EQ(json["launch"]["ranks"], 1000000);
   EXPECT_EQ(json["launch"]["threads_per_rank"], 1);
   ASSERT_GE(json["warnings"].size(), 1u);
