@@ -1,7 +1,7 @@
 // Backward driver. A task is one tile of keys of one key/value head (or all its tiles, when there
 // are heads enough for every thread); it walks the strips of all query heads that read that head.
-// Traffic per tile and strip: Q^T, dO^T and dQ^T lanes and the rows of Q and dO, 7 * 64 * D; the
-// tile's K, V, dK, dV, P and dS stay in the second-level cache.
+// Traffic per tile and strip: Q and dO read and packed twice, dQ^T read and written, 4 * 64 * D;
+// the tile's K, V, dK, dV, P and dS stay in the second-level cache.
 #include <omp.h>
 
 #include <atomic>
@@ -19,25 +19,19 @@ namespace {
 
 struct BackwardState {
   BackwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr)
-      : q_words(kStripQueries * g.dim_words), dq_floats(kStripQueries * g.padded_dim) {
+      : dq_floats(kStripQueries * g.padded_dim) {
     Carver carver(memory);
-    q = carver.Take<float>(g.all_strips * q_words);
-    dout = carver.Take<float>(g.all_strips * q_words);
     dq = carver.Take<float>(g.all_strips * dq_floats);
     lse = carver.Take<float>(g.all_strips * kStripQueries);
     delta = carver.Take<float>(g.all_strips * kStripQueries);
     if (bytes != nullptr) *bytes = carver.bytes();
   }
 
-  float* q_at(int64_t strip) const { return q + strip * q_words; }
-  float* dout_at(int64_t strip) const { return dout + strip * q_words; }
   float* dq_at(int64_t strip) const { return dq + strip * dq_floats; }
   float* lse_at(int64_t strip) const { return lse + strip * kStripQueries; }
   float* delta_at(int64_t strip) const { return delta + strip * kStripQueries; }
 
-  int64_t q_words, dq_floats;
-  float* q;
-  float* dout;
+  int64_t dq_floats;
   float* dq;
   float* lse;
   float* delta;
@@ -55,6 +49,8 @@ struct BackwardScratch {
     k_panels = carver.Take<float>(g.PanelWords(tile_keys));
     dk = carver.Take<float>(tile_keys * g.padded_dim);
     dv = carver.Take<float>(tile_keys * g.padded_dim);
+    q = carver.Take<float>(kStripQueries * g.dim_words);
+    dout = carver.Take<float>(kStripQueries * g.dim_words);
     q_across = carver.Take<float>(across_words);
     dout_across = carver.Take<float>(across_words);
     probabilities = carver.Take<float>(tile_keys * kStripQueries);
@@ -69,6 +65,8 @@ struct BackwardScratch {
   float* k_panels;
   float* dk;
   float* dv;
+  float* q;
+  float* dout;
   float* q_across;
   float* dout_across;
   float* probabilities;
@@ -159,13 +157,13 @@ class BackwardFolder {
       for (int64_t h = 0; h < geometry_.group; ++h) {
         const int64_t head = task.kv_head * geometry_.group + h;
         const int64_t strip = geometry_.Strip(task.batch, head, s);
-        bool across_packed = false;
+        bool queries_packed = false;
         ForEachKeySpan(args_.problem.mask, queries.run, keys.run, scratch.tile,
                        [&](const KeySpan& span) {
                          if (!packed) PackKeys(task, keys, scratch);
                          packed = true;
-                         if (!across_packed) PackQueries(task.batch, head, queries, scratch);
-                         across_packed = true;
+                         if (!queries_packed) PackQueries(task.batch, head, queries, scratch);
+                         queries_packed = true;
                          FoldSpan(Tile(span, queries.run.count, strip, scratch), strip, t);
                        });
         turnstile_.Pass(strip, t);
@@ -187,10 +185,12 @@ class BackwardFolder {
 
   void PackQueries(int64_t batch, int64_t head, const PositionTile& queries,
                    const BackwardScratch& scratch) const {
-    tiles_.pack_across(Geometry::HeadRows(args_.q, batch, head, queries), scratch.q_across,
-                       scratch.across_stride);
-    tiles_.pack_across(Geometry::HeadRows(args_.dout, batch, head, queries), scratch.dout_across,
-                       scratch.across_stride);
+    const Rows q = Geometry::HeadRows(args_.q, batch, head, queries);
+    const Rows dout = Geometry::HeadRows(args_.dout, batch, head, queries);
+    tiles_.pack_lanes(q, scratch.q);
+    tiles_.pack_across(q, scratch.q_across, scratch.across_stride);
+    tiles_.pack_lanes(dout, scratch.dout);
+    tiles_.pack_across(dout, scratch.dout_across, scratch.across_stride);
   }
 
   BackwardTile Tile(const KeySpan& span, int64_t queries, int64_t strip,
@@ -201,8 +201,8 @@ class BackwardFolder {
     tile.dim = geometry_.dim;
     tile.across_stride = scratch.across_stride;
     tile.scale = args_.problem.scale;
-    tile.q = state_.q_at(strip);
-    tile.dout = state_.dout_at(strip);
+    tile.q = scratch.q;
+    tile.dout = scratch.dout;
     tile.lse = state_.lse_at(strip);
     tile.delta = state_.delta_at(strip);
     tile.q_across = scratch.q_across;
@@ -306,8 +306,6 @@ void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
     const PositionTile tile = tiles.at(s);
     const Rows out = Geometry::HeadRows(args.out, batch, head, tile);
     const Rows dout = Geometry::HeadRows(args.dout, batch, head, tile);
-    tiles_.pack_lanes(Geometry::HeadRows(args.q, batch, head, tile), state.q_at(strip));
-    tiles_.pack_lanes(dout, state.dout_at(strip));
     std::fill_n(state.dq_at(strip), state.dq_floats, 0.0f);
     // +inf makes every probability of an absent or fully masked query an exact zero.
     std::fill_n(state.lse_at(strip), kStripQueries, std::numeric_limits<float>::infinity());

@@ -1,9 +1,10 @@
 // Forward driver. A task is a few strips that read the same key/value head; it walks the tiles of
 // keys, packs each once and folds it into every strip of the task.
-// Traffic per task and tile: K and V read and packed once, 2 * tile * D; each strip's O^T read and
-// written once. The tile of K, V and P stays in the second-level cache.
+// Traffic per task: its Q read and packed once; per tile, K and V read and packed once, 2 * tile *
+// D; each strip's O^T read and written. Packed Q, O^T and the tile stay in the second-level cache.
 #include <omp.h>
 
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -18,22 +19,19 @@ namespace {
 
 struct ForwardState {
   ForwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr)
-      : q_words(kStripQueries * g.dim_words), out_floats(kStripQueries * g.padded_dim) {
+      : out_floats(kStripQueries * g.padded_dim) {
     Carver carver(memory);
-    q = carver.Take<float>(g.all_strips * q_words);
     out = carver.Take<float>(g.all_strips * out_floats);
     reference = carver.Take<float>(g.all_strips * kStripQueries);
     sum = carver.Take<float>(g.all_strips * kStripQueries);
     if (bytes != nullptr) *bytes = carver.bytes();
   }
 
-  float* q_at(int64_t strip) const { return q + strip * q_words; }
   float* out_at(int64_t strip) const { return out + strip * out_floats; }
   float* reference_at(int64_t strip) const { return reference + strip * kStripQueries; }
   float* sum_at(int64_t strip) const { return sum + strip * kStripQueries; }
 
-  int64_t q_words, out_floats;
-  float* q;
+  int64_t out_floats;
   float* out;
   float* reference;
   float* sum;
@@ -41,15 +39,20 @@ struct ForwardState {
 
 // One thread's.
 struct ForwardScratch {
-  ForwardScratch(const Geometry& g, int64_t tile_keys, void* memory) {
+  ForwardScratch(const Geometry& g, const TileSizes& sizes, void* memory)
+      : q_words(kStripQueries * g.dim_words) {
+    const int64_t keys = sizes.forward_keys;
     Carver carver(memory);
-    k = carver.Take<float>(tile_keys * g.dim_words);
-    v = carver.Take<float>(g.PanelWords(tile_keys));
-    probabilities = carver.Take<float>(tile_keys * kStripQueries);
-    tile = {tile_keys, g.key_multiple, carver.Take<uint64_t>(tile_keys)};
+    q = carver.Take<float>(std::min(sizes.forward_strips, g.strips * g.group) * q_words);
+    k = carver.Take<float>(keys * g.dim_words);
+    v = carver.Take<float>(g.PanelWords(keys));
+    probabilities = carver.Take<float>(keys * kStripQueries);
+    tile = {keys, g.key_multiple, carver.Take<uint64_t>(keys)};
     bytes = carver.bytes();
   }
 
+  int64_t q_words;
+  float* q;  // of the task's strips
   float* k;
   float* v;
   float* probabilities;
@@ -72,6 +75,7 @@ class ForwardFolder {
                 int threads)
       : tiles_(tiles),
         problem_(args.problem),
+        q_(args.q),
         block_(block),
         geometry_(problem_, tiles),
         sizes_(geometry_.Tiles(block.positions.tokens())),
@@ -96,21 +100,29 @@ class ForwardFolder {
   }
 
   void Run(const ForwardTask& task, const ForwardScratch& scratch) const {
-    for (int64_t t = 0; t < key_tiles_.count(); ++t) FoldTile(task, key_tiles_.at(t), scratch);
+    std::array<bool, TileSizes::kMostStrips> queries_packed{};
+    for (int64_t t = 0; t < key_tiles_.count(); ++t) {
+      FoldTile(task, key_tiles_.at(t), scratch, queries_packed.data());
+    }
   }
 
  private:
-  void FoldTile(const ForwardTask& task, const PositionTile& keys,
-                const ForwardScratch& scratch) const {
+  void FoldTile(const ForwardTask& task, const PositionTile& keys, const ForwardScratch& scratch,
+                bool* queries_packed) const {
     bool packed = false;
     for (int64_t s = task.begin; s < task.end; ++s) {
       const PositionTile queries = query_tiles_.at(s / geometry_.group);
       const int64_t head = task.kv_head * geometry_.group + s % geometry_.group;
       const int64_t strip = geometry_.Strip(task.batch, head, s / geometry_.group);
+      float* q = scratch.q + (s - task.begin) * scratch.q_words;
       ForEachKeySpan(problem_.mask, queries.run, keys.run, scratch.tile, [&](const KeySpan& span) {
         if (!packed) Pack(task, keys, scratch);
         packed = true;
-        FoldSpan(span, queries.run.count, strip, scratch);
+        if (bool& done = queries_packed[s - task.begin]; !done) {
+          tiles_.pack_lanes(Geometry::HeadRows(q_, task.batch, head, queries), q);
+          done = true;
+        }
+        FoldSpan(span, queries.run.count, {strip, q}, scratch);
       });
     }
   }
@@ -124,14 +136,20 @@ class ForwardFolder {
     tiles_.pack_panels(rows(block_.v), scratch.v, scratch.tile.keys);
   }
 
-  void FoldSpan(const KeySpan& span, int64_t queries, int64_t strip,
+  struct PackedStrip {
+    int64_t strip;
+    const float* q;
+  };
+
+  void FoldSpan(const KeySpan& span, int64_t queries, const PackedStrip& packed,
                 const ForwardScratch& scratch) const {
+    const int64_t strip = packed.strip;
     ForwardTile tile;
     tile.keys = span;
     tile.queries = queries;
     tile.dim = geometry_.dim;
     tile.scale = problem_.scale;
-    tile.q = state_.q_at(strip);
+    tile.q = packed.q;
     tile.k = scratch.k;
     tile.v = scratch.v;
     tile.out = state_.out_at(strip);
@@ -143,6 +161,7 @@ class ForwardFolder {
 
   const TileKernels& tiles_;
   const AttentionProblem& problem_;
+  const ConstView& q_;
   const KeyBlock& block_;
   Geometry geometry_;
   TileSizes sizes_;
@@ -175,17 +194,15 @@ int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) const
 int64_t FusedAttention::ForwardScratchBytes(const AttentionProblem& problem,
                                             int64_t key_tokens) const {
   const Geometry g(problem, tiles_);
-  return threads_ * ForwardScratch(g, g.Tiles(key_tokens).forward_keys, nullptr).bytes;
+  return threads_ * ForwardScratch(g, g.Tiles(key_tokens), nullptr).bytes;
 }
 
 void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
   Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
   const Geometry g(args.problem, tiles_);
   const ForwardState state(g, args.state.data);
-  const PositionTiles tiles(args.problem.queries, kStripQueries);
   ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
     const int64_t strip = g.Strip(batch, head, s);
-    tiles_.pack_lanes(Geometry::HeadRows(args.q, batch, head, tiles.at(s)), state.q_at(strip));
     std::fill_n(state.out_at(strip), state.out_floats, 0.0f);
     std::fill_n(state.reference_at(strip), kStripQueries, -std::numeric_limits<float>::infinity());
     std::fill_n(state.sum_at(strip), kStripQueries, 0.0f);
@@ -195,14 +212,14 @@ void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
 void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                                  View scratch) const {
   const Geometry g(args.problem, tiles_);
-  const int64_t tile_keys = g.Tiles(block.positions.tokens()).forward_keys;
+  const TileSizes sizes = g.Tiles(block.positions.tokens());
   const ForwardFolder folder(tiles_, args, block, threads_);
   std::atomic<int64_t> next{0};
 #pragma omp parallel num_threads(threads_)
   {
     const FlushDenormals mode;
-    const int64_t bytes = ForwardScratch(g, tile_keys, nullptr).bytes;
-    const ForwardScratch own(g, tile_keys,
+    const int64_t bytes = ForwardScratch(g, sizes, nullptr).bytes;
+    const ForwardScratch own(g, sizes,
                              static_cast<char*>(scratch.data) + omp_get_thread_num() * bytes);
     for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
   }

@@ -18,15 +18,14 @@ class FusedAttention {
   // `tiles` must outlive this; threads >= 1.
   FusedAttention(const TileKernels& tiles, int threads) : tiles_(tiles), threads_(threads) {}
 
-  // State: T * D elements (packed q) and T * D f32 (running output) per head, and two f32 a query.
+  // State: T * D f32 per head, the running output, and two more for every query.
   int64_t ForwardStateBytes(const AttentionProblem& problem) const;
   int64_t ForwardScratchBytes(const AttentionProblem& problem, int64_t key_tokens) const;
   void ForwardBegin(const AttentionForwardArgs& args) const;
   void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View scratch) const;
   void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const;
 
-  // State: 2 * T * D elements (packed q and dout) and T * D f32 (running dq) per head, and two f32
-  // a query.
+  // State: T * D f32 per head, the running dq, and two more for every query.
   int64_t BackwardStateBytes(const AttentionProblem& problem) const;
   int64_t BackwardScratchBytes(const AttentionProblem& problem, int64_t key_tokens) const;
   void BackwardBegin(const AttentionBackwardArgs& args) const;

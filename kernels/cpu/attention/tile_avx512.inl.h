@@ -36,10 +36,49 @@ struct Avx512 {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), b, a);
   }
 
+  // Rows become columns.
+  static ANNULUS_INLINE void Transpose(Vec (&r)[16]) {
+    Vec t[16];
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+      t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    // r[4 i + j]: column j of every quarter, of rows 4 i to 4 i + 3.
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < 16; i += 4) {
+      r[i] = Halves<0x44>(t[i], t[i + 2]);
+      r[i + 1] = Halves<0xee>(t[i], t[i + 2]);
+      r[i + 2] = Halves<0x44>(t[i + 1], t[i + 3]);
+      r[i + 3] = Halves<0xee>(t[i + 1], t[i + 3]);
+    }
+    ANNULUS_UNROLL_ALL
+    for (int j = 0; j < 4; ++j) {
+      t[j] = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x88);
+      t[4 + j] = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
+      t[8 + j] = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88);
+      t[12 + j] = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
+    }
+    ANNULUS_UNROLL_ALL
+    for (int j = 0; j < 4; ++j) {
+      r[j] = _mm512_shuffle_f32x4(t[j], t[8 + j], 0x88);
+      r[4 + j] = _mm512_shuffle_f32x4(t[4 + j], t[12 + j], 0x88);
+      r[8 + j] = _mm512_shuffle_f32x4(t[j], t[8 + j], 0xdd);
+      r[12 + j] = _mm512_shuffle_f32x4(t[4 + j], t[12 + j], 0xdd);
+    }
+  }
+
   // 2^x: that of x - floor(x), scaled by 2^floor(x) in one instruction.
   static ANNULUS_INLINE Vec Exp2(Vec x) {
     constexpr int kFloor = 0x09;  // round down, raise nothing
     return _mm512_scalef_ps(Exp2OfFraction<Avx512>(_mm512_reduce_ps(x, kFloor)), x);
+  }
+
+ private:
+  // Of every quarter, the lower (0x44) or upper (0xee) halves of a and b.
+  template <int kControl>
+  static ANNULUS_INLINE Vec Halves(Vec a, Vec b) {
+    return _mm512_shuffle_ps(a, b, kControl);
   }
 };
 

@@ -14,8 +14,10 @@
 
 #if defined(__clang__)
 #define ANNULUS_UNROLL _Pragma("unroll")
+#define ANNULUS_UNROLL_ALL _Pragma("unroll")
 #else
 #define ANNULUS_UNROLL _Pragma("GCC unroll 8")
+#define ANNULUS_UNROLL_ALL _Pragma("GCC unroll 16")
 #endif
 #define ANNULUS_INLINE inline __attribute__((always_inline))
 #define ANNULUS_NOINLINE __attribute__((noinline))

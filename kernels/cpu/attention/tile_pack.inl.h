@@ -14,28 +14,65 @@ ANNULUS_INLINE int64_t LaneOffset(int64_t lane, int64_t rows) {
   return lane / kLanes<Isa> * kLanes<Isa> * rows + lane % kLanes<Isa>;
 }
 
-// Lanes of absent queries are zero.
+// Whether the instruction set transposes squares of its own width; all others do four by four.
+template <class Isa>
+concept TransposesSquares = requires(typename Isa::Vec (&rows)[Isa::kWidth]) {
+  Isa::Transpose(rows);
+};
+
+// Packs words [word, ...) of the lanes' rows in whole squares; the word after the last of them.
+// Requires kSize rows from `lane` on.
+template <class Isa, class Source>
+ANNULUS_INLINE int64_t PackSquares(const Source& source, int64_t lane, int64_t whole, float* to) {
+  constexpr int kSize = Isa::kWidth;
+  int64_t w = 0;
+  for (; w + kSize <= whole; w += kSize) {
+    typename Isa::Vec r[kSize];
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < kSize; ++i) r[i] = source.template Vector<Isa>(lane + i, w);
+    Isa::Transpose(r);
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < kSize; ++i) Isa::Store(to + (w + i) * kLanes<Isa>, r[i]);
+  }
+  return w;
+}
+
+// Packs words [w, words) of up to four lanes' rows, `whole` of which are whole. Lanes of absent
+// queries are zero.
+template <class Isa, class Source>
+ANNULUS_INLINE void PackQuads(const Source& source, int64_t lane, int64_t w, int64_t whole,
+                              float* to) {
+  if (lane + 4 <= source.count) {
+    for (; w + 4 <= whole; w += 4) {
+      Quad r[4];
+      ANNULUS_UNROLL
+      for (int i = 0; i < 4; ++i) r[i] = source.Four(lane + i, w);
+      Transpose(r);
+      ANNULUS_UNROLL
+      for (int i = 0; i < 4; ++i) StoreQuad(to + (w + i) * kLanes<Isa>, r[i]);
+    }
+  }
+  for (; w < DimWords<Isa>(source.dim); ++w) {
+    for (int64_t i = 0; i < 4; ++i) {
+      to[w * kLanes<Isa> + i] = lane + i < source.count ? source.One(lane + i, w) : 0.0f;
+    }
+  }
+}
+
 template <class Isa>
 void PackLanes(const Rows& from, float* lanes) {
+  constexpr int64_t kGroup = TransposesSquares<Isa> ? Isa::kWidth : 4;
   WithSource<Isa>(from, [&](auto source) {
-    const int64_t words = DimWords<Isa>(from.dim), whole = from.dim / source.kPerWord;
-    for (int64_t lane = 0; lane < kStripQueries; lane += 4) {
-      float* to = lanes + LaneOffset<Isa>(lane, words);
-      int64_t w = 0;
-      if (lane + 4 <= from.count) {
-        for (; w + 4 <= whole; w += 4) {
-          Quad r[4];
-          ANNULUS_UNROLL
-          for (int i = 0; i < 4; ++i) r[i] = source.Four(lane + i, w);
-          Transpose(r);
-          ANNULUS_UNROLL
-          for (int i = 0; i < 4; ++i) StoreQuad(to + (w + i) * kLanes<Isa>, r[i]);
-        }
+    const int64_t whole = from.dim / source.kPerWord;
+    for (int64_t group = 0; group < kStripQueries; group += kGroup) {
+      int64_t packed = 0;
+      if constexpr (TransposesSquares<Isa>) {
+        float* to = lanes + LaneOffset<Isa>(group, DimWords<Isa>(from.dim));
+        if (group + kGroup <= from.count) packed = PackSquares<Isa>(source, group, whole, to);
       }
-      for (; w < words; ++w) {
-        for (int64_t i = 0; i < 4; ++i) {
-          to[w * kLanes<Isa> + i] = lane + i < from.count ? source.One(lane + i, w) : 0.0f;
-        }
+      for (int64_t lane = group; lane < group + kGroup; lane += 4) {
+        float* to = lanes + LaneOffset<Isa>(lane, DimWords<Isa>(from.dim));
+        PackQuads<Isa>(source, lane, packed, whole, to);
       }
     }
   });

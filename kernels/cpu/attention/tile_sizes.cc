@@ -39,7 +39,6 @@ TileSizes ChooseTileSizes(const CacheSizes& caches, const TileDemand& demand) {
   const int64_t forward_keys = std::min(caches.first_level / score_bytes, kMostKeys);
 
   // The strips of a task, packed queries and running output, take half of the second level.
-  constexpr int64_t kMostStrips = 32;
   const int64_t strip_bytes =
       kStripQueries * demand.head_dim * (demand.operand_bytes + kFloatBytes);
   const int64_t strips = caches.second_level / 2 / strip_bytes;
@@ -52,7 +51,7 @@ TileSizes ChooseTileSizes(const CacheSizes& caches, const TileDemand& demand) {
   const int64_t backward_keys = caches.second_level / 2 / key_bytes;
 
   return {.forward_keys = std::min(Down(forward_keys), Up(demand.key_tokens)),
-          .forward_strips = std::clamp<int64_t>(strips, 1, kMostStrips),
+          .forward_strips = std::clamp<int64_t>(strips, 1, TileSizes::kMostStrips),
           .backward_keys = std::min(Down(backward_keys), Up(demand.key_tokens / kFewestTiles))};
 }
 

@@ -25,6 +25,8 @@ struct TileDemand {
 inline constexpr int64_t kKeyQuantum = 96;
 
 struct TileSizes {
+  static constexpr int64_t kMostStrips = 32;
+
   int64_t forward_keys;
   int64_t forward_strips;  // that fold a tile of keys before the next one is packed
   int64_t backward_keys;
