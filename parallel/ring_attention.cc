@@ -88,13 +88,13 @@ RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& me
         partition.length());
 }
 
-kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape) const {
+kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape, DType dtype) const {
   return {.batch = shape.batch,
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim,
           .scale = shape.scale,
-          .dtype = DType::kF32,
+          .dtype = dtype,
           .queries = queries_,
           .mask = mask_};
 }
@@ -112,7 +112,7 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
                             View lse) {
   MemoryScope scope(memory_);
   const kernels::AttentionForwardArgs attention =
-      kernels_.AttentionForwardBegin(ProblemOf(shape), q);
+      kernels_.AttentionForwardBegin(ProblemOf(shape, q.dtype), q);
   KeyRing ring(*this, kv);
   for (size_t step = 0; step < schedule_.steps.size(); ++step) {
     const Positions keys = partition_.PositionsOf(schedule_.steps[step].kv_owner);
@@ -129,7 +129,7 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
                              View dkv) {
   MemoryScope scope(memory_);
   const kernels::AttentionBackwardArgs attention = kernels_.AttentionBackwardBegin(
-      ProblemOf(shape), {inputs.q, inputs.out, inputs.dout, inputs.lse});
+      ProblemOf(shape, inputs.q.dtype), {inputs.q, inputs.out, inputs.dout, inputs.lse});
   const size_t steps = schedule_.steps.size();
   const bool travels = steps > 1;
 

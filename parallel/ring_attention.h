@@ -22,7 +22,7 @@ struct AttentionShape {
 // Collective: every rank of `context` makes the same calls.
 //
 // Memory taken from the stack during a call, in blocks of keys and values (2*B*T*Hkv*D elements):
-// forward min(P-1, 2) in flight; backward as many again of keys and of their f32 gradients.
+// forward min(P-1, 2) in flight, in the dtype of kv; backward as many and two of f32 gradients.
 // Traffic per rank: forward P-1 blocks of keys; backward P-1 of keys and P of gradients (P > 1).
 class RingAttention {
  public:
@@ -32,7 +32,8 @@ class RingAttention {
                 const Partition& partition, const kernels::Mask& mask);
 
   // q [B,T,H,D]; kv [2,B,T,Hkv*D], keys then values, the local tokens of this rank in the
-  // partition's order. Overwrites out [B,T,H,D] and lse [B,H,T].
+  // partition's order. Overwrites out [B,T,H,D] and lse [B,H,T]. f32 or bf16, q's dtype that of kv
+  // and out; lse is f32.
   void Forward(const AttentionShape& shape, ConstView q, ConstView kv, View out, View lse);
 
   struct BackwardInputs {
@@ -42,14 +43,14 @@ class RingAttention {
     ConstView dout;
     ConstView lse;
   };
-  // Overwrites dq [B,T,H,D] and dkv [2,B,T,Hkv*D], both f32: the gradients of this rank's own
-  // tokens, summed over the queries of all ranks.
+  // Overwrites dq [B,T,H,D], like out and dout of q's dtype, and dkv [2,B,T,Hkv*D], f32: the
+  // gradients of this rank's own tokens, summed over the queries of all ranks.
   void Backward(const AttentionShape& shape, const BackwardInputs& inputs, View dq, View dkv);
 
  private:
   struct KeyRing;
 
-  kernels::AttentionProblem ProblemOf(const AttentionShape& shape) const;
+  kernels::AttentionProblem ProblemOf(const AttentionShape& shape, kernels::DType dtype) const;
   // Whether any local query attends to any key of `keys`.
   bool Attends(const kernels::Positions& keys) const;
 

@@ -54,6 +54,7 @@ class KernelTable {
   virtual void EmbeddingBackward(const EmbeddingBackwardArgs&) = 0;
   virtual void CrossEntropy(const CrossEntropyArgs&) = 0;
   virtual void Add(const AddArgs&) = 0;
+  virtual void Convert(const ConvertArgs&) = 0;
   virtual void AdamW(const AdamWArgs&) = 0;
 
   // Fused attention with recomputation (Dao 2023, FlashAttention-2; online softmax of Milakov &

@@ -20,6 +20,17 @@ void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::
   CheckF32(view, what);
 }
 
+// What ops.h calls T.
+void CheckElement(DType dtype, std::string_view what) {
+  Check(dtype == DType::kF32 || dtype == DType::kBF16, "{} must be f32 or bf16, not {}", what,
+        NameOf(dtype));
+}
+void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, DType dtype,
+               std::string_view what) {
+  CheckShape(view, dims, what);
+  CheckDType(view, dtype, what);
+}
+
 void CheckTokens(const ConstView& view, int64_t count, std::string_view what) {
   Check(view.dtype == DType::kI32 && view.contiguous() && view.size() == count,
         "{} must be {} contiguous i32, not {}", what, count, view.ToString());
@@ -35,12 +46,6 @@ void CheckProblem(const AttentionProblem& p) {
 void CheckQueryShaped(const AttentionProblem& p, const ConstView& view, std::string_view what) {
   CheckShape(view, {p.batch, p.query_tokens(), p.heads, p.head_dim}, what);
   CheckDType(view, p.dtype, what);
-}
-
-void CheckProbabilities(const ConstView& p, int64_t rows, int64_t keys) {
-  Check(p.dtype == DType::kF32 || p.dtype == DType::kBF16, "probabilities in {}", NameOf(p.dtype));
-  CheckShape(p, {rows, keys}, "p");
-  CheckDType(p, p.dtype, "p");
 }
 
 void CheckKeys(const AttentionProblem& p, const KeyBlock& block) {
@@ -76,6 +81,10 @@ void Kernels::MatMul(const MatMulArgs& args) {
   Check(args.a.rank == 2 && args.b.rank == 2 && args.c.rank == 2 && args.a.dim(0) == m &&
             args.b.dim(0) == k && args.b.dim(1) == n,
         "matmul of {} and {} into {}", args.a.ToString(), args.b.ToString(), args.c.ToString());
+  CheckElement(args.a.dtype, "a factor");
+  Check(
+      args.b.dtype == args.a.dtype && (args.c.dtype == args.a.dtype || args.c.dtype == DType::kF32),
+      "matmul of {} and {} into {}", args.a.ToString(), args.b.ToString(), args.c.ToString());
   Count(KernelClass::kMatMul, 2 * m * n * k,
         args.a.size_bytes() + args.b.size_bytes() + args.c.size_bytes());
   if (m == 0 || n == 0) return;
@@ -85,9 +94,10 @@ void Kernels::MatMul(const MatMulArgs& args) {
 
 void Kernels::RmsNorm(const RmsNormArgs& args) {
   const int64_t rows = args.x.dim(0), hidden = args.x.dim(1);
-  CheckDims(args.x, {rows, hidden}, "x");
-  CheckDims(args.y, {rows, hidden}, "y");
-  CheckDims(args.weight, {hidden}, "weight");
+  CheckElement(args.x.dtype, "x");
+  CheckDims(args.x, {rows, hidden}, args.x.dtype, "x");
+  CheckDims(args.y, {rows, hidden}, args.x.dtype, "y");
+  CheckDims(args.weight, {hidden}, args.x.dtype, "weight");
   CheckDims(args.rstd, {rows}, "rstd");
   Count(KernelClass::kElementwise, 4 * args.x.size(), 2 * args.x.size_bytes());
   table_.RmsNorm(args);
@@ -95,10 +105,11 @@ void Kernels::RmsNorm(const RmsNormArgs& args) {
 
 void Kernels::RmsNormBackward(const RmsNormBackwardArgs& args) {
   const int64_t rows = args.x.dim(0), hidden = args.x.dim(1);
-  CheckDims(args.x, {rows, hidden}, "x");
-  CheckDims(args.dy, {rows, hidden}, "dy");
-  CheckDims(args.dx, {rows, hidden}, "dx");
-  CheckDims(args.weight, {hidden}, "weight");
+  CheckElement(args.x.dtype, "x");
+  CheckDims(args.x, {rows, hidden}, args.x.dtype, "x");
+  CheckDims(args.dy, {rows, hidden}, args.x.dtype, "dy");
+  CheckDims(args.dx, {rows, hidden}, args.x.dtype, "dx");
+  CheckDims(args.weight, {hidden}, args.x.dtype, "weight");
   CheckDims(args.dweight, {hidden}, "dweight");
   CheckDims(args.rstd, {rows}, "rstd");
   Count(KernelClass::kElementwise, 10 * args.x.size(), 4 * args.x.size_bytes());
@@ -117,7 +128,8 @@ void Kernels::RopeTable(const RopeTableArgs& args) {
 void Kernels::Rope(const RopeArgs& args) {
   Check(args.x.rank == 4 && args.x.dim(3) % 2 == 0, "rope needs [B,T,H,D] with an even D, not {}",
         args.x.ToString());
-  CheckF32(args.x, "x");
+  CheckElement(args.x.dtype, "x");
+  CheckDType(args.x, args.x.dtype, "x");
   CheckDims(args.cosine, {args.x.dim(1), args.x.dim(3) / 2}, "cosine");
   CheckDims(args.sine, {args.x.dim(1), args.x.dim(3) / 2}, "sine");
   Count(KernelClass::kElementwise, 3 * args.x.size(), 2 * args.x.size_bytes());
@@ -126,18 +138,20 @@ void Kernels::Rope(const RopeArgs& args) {
 
 void Kernels::SwiGlu(const SwiGluArgs& args) {
   const int64_t rows = args.gate.dim(0), width = args.gate.dim(1);
-  CheckDims(args.gate, {rows, width}, "gate");
-  CheckDims(args.up, {rows, width}, "up");
-  CheckDims(args.y, {rows, width}, "y");
+  CheckElement(args.gate.dtype, "gate");
+  CheckDims(args.gate, {rows, width}, args.gate.dtype, "gate");
+  CheckDims(args.up, {rows, width}, args.gate.dtype, "up");
+  CheckDims(args.y, {rows, width}, args.gate.dtype, "y");
   Count(KernelClass::kElementwise, 5 * args.y.size(), 3 * args.y.size_bytes());
   table_.SwiGlu(args);
 }
 
 void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
   const int64_t rows = args.gate.dim(0), width = args.gate.dim(1);
+  CheckElement(args.gate.dtype, "gate");
   for (const ConstView& view : {ConstView(args.dy), ConstView(args.gate), ConstView(args.up),
                                 ConstView(args.dgate), ConstView(args.dup)}) {
-    CheckDims(view, {rows, width}, "a SwiGLU tensor");
+    CheckDims(view, {rows, width}, args.gate.dtype, "a SwiGLU tensor");
   }
   Count(KernelClass::kElementwise, 10 * args.dy.size(), 5 * args.dy.size_bytes());
   table_.SwiGluBackward(args);
@@ -145,7 +159,8 @@ void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
 
 void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
   const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
-  CheckProbabilities(args.p, rows, keys);
+  CheckElement(args.p.dtype, "p");
+  CheckDims(args.p, {rows, keys}, args.p.dtype, "p");
   CheckDims(args.scores, {rows, keys}, "scores");
   Check(static_cast<int64_t>(args.keys.first.size()) == rows + 1, "{} rows of allowed keys for {}",
         args.keys.first.size(), args.p.ToString());
@@ -156,10 +171,10 @@ void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
 
 void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
   const int64_t rows = args.p.dim(0), keys = args.p.dim(1);
-  CheckProbabilities(args.p, rows, keys);
+  CheckElement(args.p.dtype, "p");
+  CheckDims(args.p, {rows, keys}, args.p.dtype, "p");
   CheckDims(args.dp, {rows, keys}, "dp");
-  CheckShape(args.ds, {rows, keys}, "ds");
-  CheckDType(args.ds, args.p.dtype, "ds");
+  CheckDims(args.ds, {rows, keys}, args.p.dtype, "ds");
   Count(KernelClass::kElementwise, 5 * args.p.size(),
         args.p.size_bytes() + args.dp.size_bytes() + args.ds.size_bytes());
   table_.MaskedSoftmaxBackward(args);
@@ -167,8 +182,9 @@ void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
 
 void Kernels::Embedding(const EmbeddingArgs& args) {
   const int64_t rows = args.out.dim(0);
-  CheckDims(args.out, {rows, args.table.dim(1)}, "out");
-  CheckF32(args.table, "table");
+  CheckElement(args.table.dtype, "table");
+  CheckDims(args.out, {rows, args.table.dim(1)}, args.table.dtype, "out");
+  CheckDType(args.table, args.table.dtype, "table");
   CheckTokens(args.tokens, rows, "tokens");
   Count(KernelClass::kElementwise, 0, 2 * args.out.size_bytes());
   table_.Embedding(args);
@@ -176,10 +192,12 @@ void Kernels::Embedding(const EmbeddingArgs& args) {
 
 void Kernels::EmbeddingBackward(const EmbeddingBackwardArgs& args) {
   const int64_t rows = args.dout.dim(0);
-  CheckDims(args.dout, {rows, args.dtable.dim(1)}, "dout");
+  CheckElement(args.dout.dtype, "dout");
+  CheckDims(args.dout, {rows, args.dtable.dim(1)}, args.dout.dtype, "dout");
   CheckF32(args.dtable, "dtable");
   CheckTokens(args.tokens, rows, "tokens");
-  Count(KernelClass::kElementwise, args.dout.size(), 3 * args.dout.size_bytes());
+  Count(KernelClass::kElementwise, args.dout.size(),
+        args.dout.size_bytes() + 2 * args.dout.size() * SizeOf(DType::kF32));
   table_.EmbeddingBackward(args);
 }
 
@@ -188,16 +206,36 @@ void Kernels::CrossEntropy(const CrossEntropyArgs& args) {
   CheckDims(args.logits, {rows, args.logits.dim(1)}, "logits");
   CheckDims(args.loss, {rows}, "loss");
   CheckTokens(args.labels, rows, "labels");
-  Count(KernelClass::kElementwise, 5 * args.logits.size(), 2 * args.logits.size_bytes());
+  int64_t gradient_bytes = 0;
+  if (args.gradient.rank != 0) {
+    CheckElement(args.gradient.dtype, "gradient");
+    CheckShape(args.gradient, {rows, args.logits.dim(1)}, "gradient");
+    Check(args.gradient.dim(1) <= 1 || args.gradient.stride[1] == 1,
+          "gradient without a unit stride");
+    gradient_bytes = args.gradient.size_bytes();
+  }
+  Count(KernelClass::kElementwise, 5 * args.logits.size(),
+        args.logits.size_bytes() + gradient_bytes);
   table_.CrossEntropy(args);
 }
 
 void Kernels::Add(const AddArgs& args) {
-  CheckF32(args.x, "x");
-  CheckF32(args.y, "y");
+  CheckElement(args.x.dtype, "x");
+  CheckDType(args.x, args.x.dtype, "x");
+  CheckDType(args.y, args.x.dtype, "y");
   Check(args.x.size() == args.y.size(), "add of {} to {}", args.x.ToString(), args.y.ToString());
   Count(KernelClass::kElementwise, args.y.size(), 3 * args.y.size_bytes());
   table_.Add(args);
+}
+
+void Kernels::Convert(const ConvertArgs& args) {
+  CheckElement(args.from.dtype, "what is converted");
+  CheckElement(args.to.dtype, "the converted");
+  Check(args.from.contiguous() && args.to.contiguous() && args.from.size() == args.to.size() &&
+            args.from.dtype != args.to.dtype,
+        "conversion of {} to {}", args.from.ToString(), args.to.ToString());
+  Count(KernelClass::kElementwise, 0, args.from.size_bytes() + args.to.size_bytes());
+  table_.Convert(args);
 }
 
 void Kernels::AdamW(const AdamWArgs& args) {
@@ -207,7 +245,13 @@ void Kernels::AdamW(const AdamWArgs& args) {
     CheckF32(view, "an AdamW tensor");
     Check(view.size() == size, "AdamW tensors differ in size");
   }
-  Count(KernelClass::kElementwise, 12 * size, 7 * args.parameter.size_bytes());
+  int64_t working_bytes = 0;
+  if (args.working.rank != 0) {
+    CheckDType(args.working, DType::kBF16, "the working copy");
+    Check(args.working.size() == size, "AdamW tensors differ in size");
+    working_bytes = args.working.size_bytes();
+  }
+  Count(KernelClass::kElementwise, 12 * size, 7 * args.parameter.size_bytes() + working_bytes);
   table_.AdamW(args);
 }
 

@@ -57,6 +57,7 @@ class Kernels {
   void EmbeddingBackward(const EmbeddingBackwardArgs& args);
   void CrossEntropy(const CrossEntropyArgs& args);
   void Add(const AddArgs& args);
+  void Convert(const ConvertArgs& args);
   void AdamW(const AdamWArgs& args);
   void Zero(View view);
   void Copy(ConstView from, View to);

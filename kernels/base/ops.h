@@ -1,5 +1,7 @@
 // The arguments of every kernel: shapes, dtypes, what is read, overwritten or accumulated.
-// All tensors are contiguous f32 unless said otherwise; outputs never alias inputs unless allowed.
+// "T" is one of f32 and bf16, the same for all tensors of a call that bear it. Tensors are
+// contiguous and f32 unless said otherwise; outputs never alias inputs unless allowed. Arithmetic
+// is in f32, whatever T; results are rounded once, to nearest even, when stored.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +14,8 @@
 namespace annulus::kernels {
 
 // c [M,N] = a [M,K] * b [K,N], or c += when `accumulate`. Any of them may be a transposed view
-// (unit stride in one of the two dims). 2*M*N*K FLOPs. An extent of 0 is allowed.
+// (unit stride in one of the two dims). a, b are T, c is T or f32: sums are f32 and rounded at the
+// end. 2*M*N*K FLOPs. An extent of 0 is allowed.
 struct MatMulArgs {
   ConstView a;
   ConstView b;
@@ -21,7 +24,7 @@ struct MatMulArgs {
 };
 
 // y = x * rstd * weight, rstd = 1/sqrt(mean(x^2) + eps) over the last dim (Zhang & Sennrich 2019).
-// x, y [N,C]; weight [C]; rstd [N]. Overwrites y and rstd.
+// x, y [N,C] T; weight [C] T; rstd [N]. Overwrites y and rstd.
 struct RmsNormArgs {
   ConstView x;
   ConstView weight;
@@ -31,7 +34,8 @@ struct RmsNormArgs {
 };
 
 // dx += the gradient through RmsNorm; dweight += sum over rows of dy * x * rstd.
-// dy, x, dx [N,C]; weight, dweight [C]; rstd [N] from the forward pass. dx may not alias dy.
+// dy, x, dx [N,C] T; weight [C] T; dweight [C]; rstd [N] from the forward pass. dx may not alias
+// dy.
 struct RmsNormBackwardArgs {
   ConstView dy;
   ConstView x;
@@ -50,8 +54,8 @@ struct RopeTableArgs {
   View sine;
 };
 
-// Rotates x [B,T,H,D] in place by the table, pairing element i with i + D/2 (the half-split form of
-// Hugging Face Llama); `inverse` rotates back, which is the backward pass.
+// Rotates x [B,T,H,D] of T in place by the table, pairing element i with i + D/2 (the half-split
+// form of Hugging Face Llama); `inverse` rotates back, which is the backward pass.
 struct RopeArgs {
   View x;
   ConstView cosine;
@@ -59,14 +63,14 @@ struct RopeArgs {
   bool inverse = false;
 };
 
-// y = silu(gate) * up (Shazeer 2020). All [N,F]. Overwrites y, which may alias gate or up.
+// y = silu(gate) * up (Shazeer 2020). All [N,F] T. Overwrites y, which may alias gate or up.
 struct SwiGluArgs {
   ConstView gate;
   ConstView up;
   View y;
 };
 
-// dgate, dup from dy. All [N,F]. Overwrites; dgate may alias gate and dup may alias up.
+// dgate, dup from dy. All [N,F] T. Overwrites; dgate may alias gate and dup may alias up.
 struct SwiGluBackwardArgs {
   ConstView dy;
   ConstView gate;
@@ -75,14 +79,14 @@ struct SwiGluBackwardArgs {
   View dup;
 };
 
-// out [N,C] = table [V,C] rows of tokens [N] i32. Overwrites. Requires 0 <= token < V.
+// out [N,C] T = table [V,C] T rows of tokens [N] i32. Overwrites. Requires 0 <= token < V.
 struct EmbeddingArgs {
   ConstView table;
   ConstView tokens;
   View out;
 };
 
-// dtable [V,C] += rows of dout [N,C] at tokens [N] i32. The sum's order is that of the rows.
+// dtable [V,C] += rows of dout [N,C] T at tokens [N] i32. The sum's order is that of the rows.
 struct EmbeddingBackwardArgs {
   ConstView dout;
   ConstView tokens;
@@ -90,30 +94,42 @@ struct EmbeddingBackwardArgs {
 };
 
 // Per row of logits [M,V] with label [M] i32: loss [M] = logsumexp(logits) - logits[label], and 0
-// where label < 0 (no target). Overwrites loss; when `gradient_scale` is not 0 it also overwrites
-// logits with gradient_scale * (softmax(logits) - onehot(label)), a row of zeros where label < 0;
-// when it is 0 it leaves them as they are. Requires label < V.
+// where label < 0 (no target). Overwrites loss. With a `gradient` [M,V] T, rows at any stride, it
+// overwrites that with gradient_scale * (softmax(logits) - onehot(label)), a row of zeros where
+// label < 0, and the logits are lost: rows of `gradient` may begin where those of the logits do.
+// Without one (a view of no dims) it leaves the logits as they are. Requires label < V.
 struct CrossEntropyArgs {
   View logits;
   ConstView labels;
   View loss;
-  float gradient_scale = 0.0f;
+  View gradient = {};
+  float gradient_scale = 1.0f;
 };
 
-// y += x, equal sizes.
+// y += x, equal sizes, both T.
 struct AddArgs {
   ConstView x;
   View y;
 };
 
+// to = from, equal sizes; one is f32, the other bf16.
+struct ConvertArgs {
+  ConstView from;
+  View to;
+};
+
 // AdamW (Loshchilov & Hutter 2019) on flat tensors of equal size, in place:
 //   g = gradient * gradient_scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
 //   p -= lr * (m / (1-b1^step) / (sqrt(v / (1-b2^step)) + eps) + weight_decay * p)
+// `working`, where given (not a view of no dims), is bf16 and overwritten with p: the copy that a
+// bf16 model computes with, while the f32 master keeps what is too small to show there
+// (Micikevicius et al. 2018).
 struct AdamWArgs {
   View parameter;
   ConstView gradient;
   View first_moment;
   View second_moment;
+  View working = {};
   int64_t step = 1;  // counted from 1
   float learning_rate = 0;
   float beta1 = 0.9f;

@@ -15,9 +15,14 @@ std::string CpuTable::Name() const {
 }
 
 std::vector<KernelChoice> CpuTable::Choices() const {
-  return {{"attention", "fused, " + cpu::AttentionIsa(), "widest vectors this CPU has"},
-          {"matrix products", cpu::Gemm::Describe(), "its bits do not change when rows are split"},
-          {"elementwise", "Highway, " + cpu::ElementwiseIsa(), "widest vectors this CPU has"}};
+  return {
+      {"f32 attention", "fused, " + cpu::AttentionIsa(DType::kF32), "widest vectors this CPU has"},
+      {"bf16 attention", "fused, " + cpu::AttentionIsa(DType::kBF16),
+       "fastest on bf16 that this CPU has"},
+      {"f32 products", cpu::Gemm::Describe(DType::kF32),
+       "its bits do not change when rows are split"},
+      {"bf16 products", cpu::Gemm::Describe(DType::kBF16), cpu::ChooseBf16Products().reason},
+      {"elementwise", "Highway, " + cpu::ElementwiseIsa(), "widest vectors this CPU has"}};
 }
 
 int64_t CpuTable::MatMulScratchBytes(const MatMulArgs& args) const {
@@ -62,6 +67,7 @@ void CpuTable::EmbeddingBackward(const EmbeddingBackwardArgs& args) {
 }
 void CpuTable::CrossEntropy(const CrossEntropyArgs& args) { cpu::CrossEntropy(args, threads_); }
 void CpuTable::Add(const AddArgs& args) { cpu::Add(args, threads_); }
+void CpuTable::Convert(const ConvertArgs& args) { cpu::Convert(args.from, args.to, threads_); }
 void CpuTable::AdamW(const AdamWArgs& args) { cpu::AdamW(args, threads_); }
 
 void CpuTable::AttentionForwardBegin(const AttentionForwardArgs& args) {

@@ -34,6 +34,7 @@ class CpuTable final : public KernelTable {
   void EmbeddingBackward(const EmbeddingBackwardArgs&) override;
   void CrossEntropy(const CrossEntropyArgs&) override;
   void Add(const AddArgs&) override;
+  void Convert(const ConvertArgs&) override;
   void AdamW(const AdamWArgs&) override;
   void AttentionForwardBegin(const AttentionForwardArgs&) override;
   void AttentionForwardFold(const AttentionForwardArgs&, const KeyBlock&, View scratch) override;

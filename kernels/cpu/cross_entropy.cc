@@ -2,7 +2,6 @@
 // one for the exponentials and their sum, one that scales them to the gradient.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels/cpu/elementwise.h"
 
@@ -17,17 +16,6 @@ HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
 
-float MaxOf(const float* x, int64_t count) {
-  const F32 d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) max = hn::Max(max, hn::LoadU(d, x + i));
-  float result = hn::GetLane(hn::MaxOfLanes(d, max));
-  for (; i < count; ++i) result = std::max(result, x[i]);
-  return result;
-}
-
 // The loss of one row.
 float LossOfRow(const float* logits, int32_t label, int64_t vocabulary) {
   const float max = MaxOf(logits, vocabulary);
@@ -37,8 +25,11 @@ float LossOfRow(const float* logits, int32_t label, int64_t vocabulary) {
   return std::log(sum) + (max - logits[label]);
 }
 
-// The same, and logits become scale * (softmax - onehot(label)).
-float LossAndGradientOfRow(float* logits, int32_t label, int64_t vocabulary, float scale) {
+// The same, and gradient = scale * (softmax - onehot(label)), which may begin where the logits do:
+// no element of it lies behind the logit it comes from.
+template <class T>
+float LossAndGradientOfRow(float* logits, int32_t label, int64_t vocabulary, float scale,
+                           T* gradient) {
   const float max = MaxOf(logits, vocabulary);
   const float below_max = max - logits[label];
   const float sum = SumOf(vocabulary, [&](auto d, int64_t i) HWY_ATTR {
@@ -46,29 +37,49 @@ float LossAndGradientOfRow(float* logits, int32_t label, int64_t vocabulary, flo
     hn::StoreU(e, d, logits + i);
     return e;
   });
+  // softmax - 1 in the label's place, before it is rounded.
+  const float at_label = logits[label] * (scale / sum) - scale;
   ForEach(vocabulary, [&](auto d, int64_t i) HWY_ATTR {
-    hn::StoreU(hn::Mul(hn::LoadU(d, logits + i), hn::Set(d, scale / sum)), d, logits + i);
+    StoreF32(hn::Mul(hn::LoadU(d, logits + i), hn::Set(d, scale / sum)), d, gradient + i);
   });
-  logits[label] -= scale;
+  StoreF32(hn::Set(OneF32(), at_label), OneF32(), gradient + label);
   return std::log(sum) + below_max;
+}
+
+void LossesOfRows(const CrossEntropyArgs& args, int64_t begin, int64_t end) {
+  const int64_t vocabulary = args.logits.dim(1);
+  for (int64_t r = begin; r < end; ++r) {
+    const int32_t label = args.labels.As<int32_t>()[r];
+    const float* logits = args.logits.As<float>() + r * vocabulary;
+    args.loss.As<float>()[r] = label < 0 ? 0 : LossOfRow(logits, label, vocabulary);
+  }
+}
+
+template <class T>
+void LossesAndGradientsOfRows(const CrossEntropyArgs& args, int64_t begin, int64_t end) {
+  const int64_t vocabulary = args.logits.dim(1);
+  for (int64_t r = begin; r < end; ++r) {
+    float& loss = args.loss.As<float>()[r];
+    const int32_t label = args.labels.As<int32_t>()[r];
+    T* gradient = args.gradient.As<T>() + r * args.gradient.stride[0];
+    if (label < 0) {
+      loss = 0;
+      std::fill_n(gradient, vocabulary, T{});
+    } else {
+      float* logits = args.logits.As<float>() + r * vocabulary;
+      loss = LossAndGradientOfRow(logits, label, vocabulary, args.gradient_scale, gradient);
+    }
+  }
 }
 
 // Rows [begin, end).
 void CrossEntropyRows(const CrossEntropyArgs& args, int64_t begin, int64_t end) {
-  const int64_t vocabulary = args.logits.dim(1);
-  const float scale = args.gradient_scale;
-  for (int64_t r = begin; r < end; ++r) {
-    float* logits = args.logits.As<float>() + r * vocabulary;
-    float& loss = args.loss.As<float>()[r];
-    const int32_t label = args.labels.As<int32_t>()[r];
-    if (label < 0) {
-      loss = 0;
-      if (scale != 0) std::fill_n(logits, vocabulary, 0.0f);
-    } else if (scale == 0) {
-      loss = LossOfRow(logits, label, vocabulary);
-    } else {
-      loss = LossAndGradientOfRow(logits, label, vocabulary, scale);
-    }
+  if (args.gradient.rank == 0) {
+    LossesOfRows(args, begin, end);
+  } else if (args.gradient.dtype == DType::kBF16) {
+    LossesAndGradientsOfRows<BFloat16>(args, begin, end);
+  } else {
+    LossesAndGradientsOfRows<float>(args, begin, end);
   }
 }
 

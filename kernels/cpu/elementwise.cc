@@ -11,13 +11,18 @@ HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
 
+template <class T>
+void AddOf(const AddArgs& args, int64_t begin, int64_t end) {
+  const T* x = args.x.As<T>() + begin;
+  T* y = args.y.As<T>() + begin;
+  ForEach(end - begin, [&](auto d, int64_t i) HWY_ATTR {
+    StoreF32(hn::Add(LoadF32(d, y + i), LoadF32(d, x + i)), d, y + i);
+  });
+}
+
 // Elements [begin, end).
 void AddBlock(const AddArgs& args, int64_t begin, int64_t end) {
-  const float* x = args.x.As<float>() + begin;
-  float* y = args.y.As<float>() + begin;
-  ForEach(end - begin, [&](auto d, int64_t i) HWY_ATTR {
-    hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i);
-  });
+  args.y.dtype == DType::kBF16 ? AddOf<BFloat16>(args, begin, end) : AddOf<float>(args, begin, end);
 }
 
 const char* Isa() { return hwy::TargetName(HWY_TARGET); }

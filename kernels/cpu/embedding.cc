@@ -1,5 +1,6 @@
 // Token embedding: rows copied forward, rows added backward.
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/elementwise.h"
 
@@ -14,17 +15,23 @@ HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
 
-// Columns [begin, end) of dtable[token] += dout[row], row after row.
-void AddToTokens(const EmbeddingBackwardArgs& args, int64_t begin, int64_t end) {
+template <class T>
+void AddToTokensOf(const EmbeddingBackwardArgs& args, int64_t begin, int64_t end) {
   const int64_t rows = args.dout.dim(0), hidden = args.dout.dim(1);
   const auto* tokens = args.tokens.As<int32_t>();
   for (int64_t r = 0; r < rows; ++r) {
-    const float* from = args.dout.As<float>() + r * hidden + begin;
+    const T* from = args.dout.As<T>() + r * hidden + begin;
     float* to = args.dtable.As<float>() + tokens[r] * hidden + begin;
     ForEach(end - begin, [&](auto d, int64_t i) HWY_ATTR {
-      hn::StoreU(hn::Add(hn::LoadU(d, to + i), hn::LoadU(d, from + i)), d, to + i);
+      hn::StoreU(hn::Add(hn::LoadU(d, to + i), LoadF32(d, from + i)), d, to + i);
     });
   }
+}
+
+// Columns [begin, end) of dtable[token] += dout[row], row after row.
+void AddToTokens(const EmbeddingBackwardArgs& args, int64_t begin, int64_t end) {
+  args.dout.dtype == DType::kBF16 ? AddToTokensOf<BFloat16>(args, begin, end)
+                                  : AddToTokensOf<float>(args, begin, end);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -52,11 +59,13 @@ void Embedding(const EmbeddingArgs& args, int threads) {
   const int64_t rows = args.out.dim(0), hidden = args.out.dim(1);
   CheckTokens(args.tokens, args.table.dim(0));
   const auto* tokens = args.tokens.As<int32_t>();
-  const float* table = args.table.As<float>();
-  float* out = args.out.As<float>();
+  const int64_t row_bytes = hidden * SizeOf(args.out.dtype);
+  const auto* table = static_cast<const char*>(args.table.data);
+  auto* out = static_cast<char*>(args.out.data);
   ParallelBlocks(rows, BlockRows(hidden), threads, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      std::copy_n(table + tokens[r] * hidden, hidden, out + r * hidden);
+      std::memcpy(out + r * row_bytes, table + tokens[r] * row_bytes,
+                  static_cast<size_t>(row_bytes));
     }
   });
 }

@@ -1,6 +1,6 @@
 // Root mean square normalisation.
-// Forward reads x twice (the second time from cache) and writes y: 8 bytes and 4 FLOPs an element.
-// Backward reads dy, x and dx and writes dx: 16 bytes and 10 FLOPs an element.
+// Forward reads x twice (the second time from cache) and writes y: 4 FLOPs an element.
+// Backward reads dy, x and dx and writes dx: 10 FLOPs an element.
 #include <algorithm>
 #include <cmath>
 
@@ -17,22 +17,56 @@ HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
 
-// Rows [begin, end).
-void RmsNormRows(const RmsNormArgs& args, int64_t begin, int64_t end) {
+template <class T>
+void RmsNormRowsOf(const RmsNormArgs& args, int64_t begin, int64_t end) {
   const int64_t hidden = args.x.dim(1);
-  const float* weight = args.weight.As<float>();
+  const T* weight = args.weight.As<T>();
   for (int64_t r = begin; r < end; ++r) {
-    const float* x = args.x.As<float>() + r * hidden;
-    float* y = args.y.As<float>() + r * hidden;
+    const T* x = args.x.As<T>() + r * hidden;
+    T* y = args.y.As<T>() + r * hidden;
     const float squares = SumOf(hidden, [&](auto d, int64_t i) HWY_ATTR {
-      const auto v = hn::LoadU(d, x + i);
+      const auto v = LoadF32(d, x + i);
       return hn::Mul(v, v);
     });
     const float rstd = 1.0f / std::sqrt(squares / static_cast<float>(hidden) + args.eps);
     args.rstd.As<float>()[r] = rstd;
     ForEach(hidden, [&](auto d, int64_t i) HWY_ATTR {
-      const auto normal = hn::Mul(hn::LoadU(d, x + i), hn::Set(d, rstd));
-      hn::StoreU(hn::Mul(normal, hn::LoadU(d, weight + i)), d, y + i);
+      const auto normal = hn::Mul(LoadF32(d, x + i), hn::Set(d, rstd));
+      StoreF32(hn::Mul(normal, LoadF32(d, weight + i)), d, y + i);
+    });
+  }
+}
+
+// Rows [begin, end).
+void RmsNormRows(const RmsNormArgs& args, int64_t begin, int64_t end) {
+  args.x.dtype == DType::kBF16 ? RmsNormRowsOf<BFloat16>(args, begin, end)
+                               : RmsNormRowsOf<float>(args, begin, end);
+}
+
+template <class T>
+void RmsNormBackwardRowsOf(const RmsNormBackwardArgs& args, int64_t begin, int64_t end,
+                           float* dweight) {
+  const int64_t hidden = args.x.dim(1);
+  const T* weight = args.weight.As<T>();
+  std::fill_n(dweight, hidden, 0.0f);
+  for (int64_t r = begin; r < end; ++r) {
+    const float rstd = args.rstd.As<float>()[r];
+    const T* x = args.x.As<T>() + r * hidden;
+    const T* dy = args.dy.As<T>() + r * hidden;
+    T* dx = args.dx.As<T>() + r * hidden;
+    const float dot = SumOf(hidden, [&](auto d, int64_t i) HWY_ATTR {
+      const auto g = hn::Mul(LoadF32(d, dy + i), LoadF32(d, weight + i));
+      return hn::Mul(g, LoadF32(d, x + i));
+    });
+    const float mean = dot * rstd / static_cast<float>(hidden);
+    ForEach(hidden, [&](auto d, int64_t i) HWY_ATTR {
+      const auto scale = hn::Set(d, rstd);
+      const auto output_gradient = LoadF32(d, dy + i);
+      const auto normal = hn::Mul(LoadF32(d, x + i), scale);
+      const auto g = hn::Mul(output_gradient, LoadF32(d, weight + i));
+      const auto through = hn::NegMulAdd(normal, hn::Set(d, mean), g);
+      StoreF32(hn::MulAdd(through, scale, LoadF32(d, dx + i)), d, dx + i);
+      hn::StoreU(hn::MulAdd(output_gradient, normal, hn::LoadU(d, dweight + i)), d, dweight + i);
     });
   }
 }
@@ -41,29 +75,8 @@ void RmsNormRows(const RmsNormArgs& args, int64_t begin, int64_t end) {
 // sum of dy n over rows [begin, end).
 void RmsNormBackwardRows(const RmsNormBackwardArgs& args, int64_t begin, int64_t end,
                          float* dweight) {
-  const int64_t hidden = args.x.dim(1);
-  const float* weight = args.weight.As<float>();
-  std::fill_n(dweight, hidden, 0.0f);
-  for (int64_t r = begin; r < end; ++r) {
-    const float rstd = args.rstd.As<float>()[r];
-    const float* x = args.x.As<float>() + r * hidden;
-    const float* dy = args.dy.As<float>() + r * hidden;
-    float* dx = args.dx.As<float>() + r * hidden;
-    const float dot = SumOf(hidden, [&](auto d, int64_t i) HWY_ATTR {
-      const auto g = hn::Mul(hn::LoadU(d, dy + i), hn::LoadU(d, weight + i));
-      return hn::Mul(g, hn::LoadU(d, x + i));
-    });
-    const float mean = dot * rstd / static_cast<float>(hidden);
-    ForEach(hidden, [&](auto d, int64_t i) HWY_ATTR {
-      const auto scale = hn::Set(d, rstd);
-      const auto output_gradient = hn::LoadU(d, dy + i);
-      const auto normal = hn::Mul(hn::LoadU(d, x + i), scale);
-      const auto g = hn::Mul(output_gradient, hn::LoadU(d, weight + i));
-      const auto through = hn::NegMulAdd(normal, hn::Set(d, mean), g);
-      hn::StoreU(hn::MulAdd(through, scale, hn::LoadU(d, dx + i)), d, dx + i);
-      hn::StoreU(hn::MulAdd(output_gradient, normal, hn::LoadU(d, dweight + i)), d, dweight + i);
-    });
-  }
+  args.x.dtype == DType::kBF16 ? RmsNormBackwardRowsOf<BFloat16>(args, begin, end, dweight)
+                               : RmsNormBackwardRowsOf<float>(args, begin, end, dweight);
 }
 
 // Columns [begin, end) of dweight [C] += those of the rows of `partials` [count,C], in order.

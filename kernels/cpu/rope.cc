@@ -1,5 +1,5 @@
 // Rotary position embedding. The table takes a sine and a cosine in float64 an entry, once per set
-// of positions; the rotation reads and writes x once: 8 bytes and 3 FLOPs an element.
+// of positions; the rotation reads and writes x once: 3 FLOPs an element.
 #include <cmath>
 
 #include "kernels/cpu/elementwise.h"
@@ -15,26 +15,32 @@ HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
 
-// Tokens [begin, end) of the B*T tokens.
-void RotateTokens(const RopeArgs& args, int64_t begin, int64_t end) {
+template <class T>
+void RotateTokensOf(const RopeArgs& args, int64_t begin, int64_t end) {
   const int64_t tokens = args.x.dim(1), heads = args.x.dim(2), half = args.x.dim(3) / 2;
   const float sign = args.inverse ? -1.0f : 1.0f;
   for (int64_t r = begin; r < end; ++r) {
     const float* cosine = args.cosine.As<float>() + r % tokens * half;
     const float* sine = args.sine.As<float>() + r % tokens * half;
     for (int64_t head = 0; head < heads; ++head) {
-      float* first = args.x.As<float>() + (r * heads + head) * 2 * half;
-      float* second = first + half;
+      T* first = args.x.As<T>() + (r * heads + head) * 2 * half;
+      T* second = first + half;
       ForEach(half, [&](auto d, int64_t i) HWY_ATTR {
         const auto c = hn::LoadU(d, cosine + i);
         const auto s = hn::Mul(hn::LoadU(d, sine + i), hn::Set(d, sign));
-        const auto a = hn::LoadU(d, first + i);
-        const auto b = hn::LoadU(d, second + i);
-        hn::StoreU(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, first + i);
-        hn::StoreU(hn::MulAdd(a, s, hn::Mul(b, c)), d, second + i);
+        const auto a = LoadF32(d, first + i);
+        const auto b = LoadF32(d, second + i);
+        StoreF32(hn::NegMulAdd(b, s, hn::Mul(a, c)), d, first + i);
+        StoreF32(hn::MulAdd(a, s, hn::Mul(b, c)), d, second + i);
       });
     }
   }
+}
+
+// Tokens [begin, end) of the B*T tokens.
+void RotateTokens(const RopeArgs& args, int64_t begin, int64_t end) {
+  args.x.dtype == DType::kBF16 ? RotateTokensOf<BFloat16>(args, begin, end)
+                               : RotateTokensOf<float>(args, begin, end);
 }
 
 }  // namespace HWY_NAMESPACE

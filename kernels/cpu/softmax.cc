@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/base/bfloat16.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/softmax.cc"
 #include <hwy/foreach_target.h>
@@ -17,52 +15,12 @@ HWY_BEFORE_NAMESPACE();
 namespace annulus::kernels::cpu {
 namespace HWY_NAMESPACE {
 
-template <class D, class V>
-HWY_INLINE void StoreAs(D d, V x, float* to) {
-  hn::StoreU(x, d, to);
-}
-
-// Rounded to nearest, ties to even. Requires that no lane is a NaN.
-template <class D, class V>
-HWY_INLINE void StoreAs(D /*d*/, V x, BFloat16* to) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::RebindToSigned<D> di;
-  const hn::Rebind<uint16_t, D> d16;
-  const auto bits = hn::BitCast(du, x);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7fffu)), odd));
-  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(di, rounded)), d16, &to->bits);
-}
-
-template <class D>
-HWY_INLINE auto LoadAs(D d, const float* from) {
-  return hn::LoadU(d, from);
-}
-
-template <class D>
-HWY_INLINE auto LoadAs(D d, const BFloat16* from) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::Rebind<uint16_t, D> d16;
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, &from->bits))));
-}
-
-float MaxOfSegment(const float* x, int64_t count) {
-  const F32 d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes) max = hn::Max(max, hn::LoadU(d, x + i));
-  float result = hn::GetLane(hn::MaxOfLanes(d, max));
-  for (; i < count; ++i) result = std::max(result, x[i]);
-  return result;
-}
-
 // One row; `width` is S.
 template <class T>
 void SoftmaxRow(float* scores, std::span<const KeySegment> keys, float scale, T* p, int64_t width) {
   float max = -std::numeric_limits<float>::infinity();
   for (const KeySegment& s : keys) {
-    max = std::max(max, MaxOfSegment(scores + s.begin, s.end - s.begin));
+    max = std::max(max, MaxOf(scores + s.begin, s.end - s.begin));
   }
   float sum = 0;
   for (const KeySegment& s : keys) {
@@ -79,7 +37,7 @@ void SoftmaxRow(float* scores, std::span<const KeySegment> keys, float scale, T*
     std::fill(p + written, p + s.begin, T{});
     const float* e = scores + s.begin;
     ForEach(s.end - s.begin, [&](auto d, int64_t i) HWY_ATTR {
-      StoreAs(d, hn::Mul(hn::LoadU(d, e + i), hn::Set(d, 1 / sum)), p + s.begin + i);
+      StoreF32(hn::Mul(hn::LoadU(d, e + i), hn::Set(d, 1 / sum)), d, p + s.begin + i);
     });
     written = s.end;
   }
@@ -89,11 +47,11 @@ void SoftmaxRow(float* scores, std::span<const KeySegment> keys, float scale, T*
 template <class T>
 void SoftmaxBackwardRow(const T* p, const float* dp, float scale, T* ds, int64_t width) {
   const float mean = SumOf(width, [&](auto d, int64_t i) HWY_ATTR {
-    return hn::Mul(LoadAs(d, p + i), hn::LoadU(d, dp + i));
+    return hn::Mul(LoadF32(d, p + i), hn::LoadU(d, dp + i));
   });
   ForEach(width, [&](auto d, int64_t i) HWY_ATTR {
     const auto centred = hn::Sub(hn::LoadU(d, dp + i), hn::Set(d, mean));
-    StoreAs(d, hn::Mul(hn::Mul(LoadAs(d, p + i), hn::Set(d, scale)), centred), ds + i);
+    StoreF32(hn::Mul(hn::Mul(LoadF32(d, p + i), hn::Set(d, scale)), centred), d, ds + i);
   });
 }
 

@@ -1,4 +1,4 @@
-// y = silu(gate) * up. Forward moves 12 bytes an element, backward 20.
+// y = silu(gate) * up. Forward moves 3 elements for each result, backward 5.
 #include "kernels/cpu/elementwise.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -29,34 +29,46 @@ HWY_INLINE Sigmoids<V> SigmoidsOf(D d, V x) {
   return {hn::IfThenElse(negative, small, large), hn::IfThenElse(negative, large, small)};
 }
 
-// Elements [begin, end).
-void SwiGluBlock(const SwiGluArgs& args, int64_t begin, int64_t end) {
-  const float* gate = args.gate.As<float>() + begin;
-  const float* up = args.up.As<float>() + begin;
-  float* y = args.y.As<float>() + begin;
+template <class T>
+void SwiGluOf(const SwiGluArgs& args, int64_t begin, int64_t end) {
+  const T* gate = args.gate.As<T>() + begin;
+  const T* up = args.up.As<T>() + begin;
+  T* y = args.y.As<T>() + begin;
   ForEach(end - begin, [&](auto d, int64_t i) HWY_ATTR {
-    const auto g = hn::LoadU(d, gate + i);
+    const auto g = LoadF32(d, gate + i);
     const auto silu = hn::Mul(g, SigmoidsOf(d, g).of_x);
-    hn::StoreU(hn::Mul(silu, hn::LoadU(d, up + i)), d, y + i);
+    StoreF32(hn::Mul(silu, LoadF32(d, up + i)), d, y + i);
   });
 }
 
 // d silu(g)/dg = s (1 + g (1 - s)) with s = sigmoid(g).
-void SwiGluBackwardBlock(const SwiGluBackwardArgs& args, int64_t begin, int64_t end) {
-  const float* dys = args.dy.As<float>() + begin;
-  const float* gates = args.gate.As<float>() + begin;
-  const float* ups = args.up.As<float>() + begin;
-  float* dgate = args.dgate.As<float>() + begin;
-  float* dup = args.dup.As<float>() + begin;
+template <class T>
+void SwiGluBackwardOf(const SwiGluBackwardArgs& args, int64_t begin, int64_t end) {
+  const T* dys = args.dy.As<T>() + begin;
+  const T* gates = args.gate.As<T>() + begin;
+  const T* ups = args.up.As<T>() + begin;
+  T* dgate = args.dgate.As<T>() + begin;
+  T* dup = args.dup.As<T>() + begin;
   ForEach(end - begin, [&](auto d, int64_t i) HWY_ATTR {
-    const auto g = hn::LoadU(d, gates + i);
-    const auto up = hn::LoadU(d, ups + i);
-    const auto dy = hn::LoadU(d, dys + i);
+    const auto g = LoadF32(d, gates + i);
+    const auto up = LoadF32(d, ups + i);
+    const auto dy = LoadF32(d, dys + i);
     const auto sigmoids = SigmoidsOf(d, g);
     const auto slope = hn::Mul(sigmoids.of_x, hn::MulAdd(g, sigmoids.of_minus_x, hn::Set(d, 1.0f)));
-    hn::StoreU(hn::Mul(hn::Mul(dy, up), slope), d, dgate + i);
-    hn::StoreU(hn::Mul(dy, hn::Mul(g, sigmoids.of_x)), d, dup + i);
+    StoreF32(hn::Mul(hn::Mul(dy, up), slope), d, dgate + i);
+    StoreF32(hn::Mul(dy, hn::Mul(g, sigmoids.of_x)), d, dup + i);
   });
+}
+
+// Elements [begin, end).
+void SwiGluBlock(const SwiGluArgs& args, int64_t begin, int64_t end) {
+  args.y.dtype == DType::kBF16 ? SwiGluOf<BFloat16>(args, begin, end)
+                               : SwiGluOf<float>(args, begin, end);
+}
+
+void SwiGluBackwardBlock(const SwiGluBackwardArgs& args, int64_t begin, int64_t end) {
+  args.dy.dtype == DType::kBF16 ? SwiGluBackwardOf<BFloat16>(args, begin, end)
+                                : SwiGluBackwardOf<float>(args, begin, end);
 }
 
 }  // namespace HWY_NAMESPACE

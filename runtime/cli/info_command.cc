@@ -41,7 +41,8 @@ InfoReport MakeInfoReport(const RunConfig& config, const Job& job) {
   const MachineFacts machine = ReadMachine("/");
   const Placement facts = ReadPlacement(config.ranks, config.device.threads);
   InfoReport report;
-  for (const Rows& rows : {BuildRows(), MachineRows(machine), LaunchRows(job, facts, machine)}) {
+  for (const Rows& rows :
+       {BuildRows(), MachineRows(machine), KernelRows(), LaunchRows(job, facts, machine)}) {
     report.rows.insert(report.rows.end(), rows.begin(), rows.end());
   }
   report.warnings = PlacementAdvice(facts);

@@ -4,6 +4,9 @@
 #include <hwy/highway.h>
 #include <oneapi/dnnl/dnnl.h>
 
+#include <algorithm>
+
+#include "kernels/cpu/cpu_table.h"
 #include "parallel/mpi_communicator.h"
 #include "runtime/cli/version.h"
 
@@ -61,9 +64,20 @@ std::vector<InfoRow> MachineRows(const MachineFacts& machine) {
   return rows;
 }
 
+std::vector<InfoRow> KernelRows() {
+  std::vector<InfoRow> rows;
+  for (const kernels::KernelChoice& choice : kernels::CpuTable(/*threads=*/1).Choices()) {
+    std::string key = choice.work;
+    std::replace(key.begin(), key.end(), ' ', '_');
+    rows.push_back({"kernels", key, fmt::format("{} ({})", choice.kernel, choice.reason)});
+  }
+  return rows;
+}
+
 nlohmann::ordered_json MachineJson() {
   nlohmann::ordered_json json;
-  for (const std::vector<InfoRow>& rows : {BuildRows(), MachineRows(ReadMachine("/"))}) {
+  for (const std::vector<InfoRow>& rows :
+       {BuildRows(), MachineRows(ReadMachine("/")), KernelRows()}) {
     for (const InfoRow& row : rows) json[row.key] = row.value;
   }
   return json;

@@ -15,6 +15,9 @@ std::vector<InfoRow> BuildRows();
 // CPU, instruction sets, cores, memory and caches.
 std::vector<InfoRow> MachineRows(const MachineFacts& machine);
 
+// As in a run's start-up table: what serves each kind of work here, and why.
+std::vector<InfoRow> KernelRows();
+
 // The rows above of this machine as one object, {"KEY": value, ...}.
 nlohmann::ordered_json MachineJson();
 

@@ -67,10 +67,8 @@ std::vector<Option> Model() {
       OPTION(model.initializer_range, Positive("STD"), "standard deviation of initial weights"),
       OPTION(model.embedding_initializer_range, NotNegative("STD"),
              "standard deviation of the initial embedding; 0: initializer_range"),
-      OPTION(
-          model.dtype,
-          (Names<DType>{{{"f32", DType::kF32}, {"bf16", DType::kBF16, "is not in this version"}}}),
-          "element type of weights and activations"),
+      OPTION(model.dtype, (Names<DType>{{{"f32", DType::kF32}, {"bf16", DType::kBF16}}}),
+             "element type of weights and activations; bf16 keeps f32 masters, sums and gradients"),
   };
 }
 
@@ -173,8 +171,7 @@ std::vector<Option> MemoryAndDevice() {
 }
 
 std::vector<Option> Bench() {
-  const Names<DType> dtypes{
-      {{"f32", DType::kF32}, {"bf16", DType::kBF16, "is not in this version"}}};
+  const Names<DType> dtypes{{{"f32", DType::kF32}, {"bf16", DType::kBF16}}};
   const Names<BenchMask> masks{{{"full", BenchMask::kFull},
                                 {"causal", BenchMask::kCausal},
                                 {"window", BenchMask::kWindow},

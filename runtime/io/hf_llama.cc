@@ -33,7 +33,7 @@ std::string HfLlamaConfigJson(const HfLlamaConfig& config) {
       {"pad_token_id", nullptr},
       {"pretraining_tp", 1},
       {"use_cache", true},
-      {"torch_dtype", "float32"},
+      {"torch_dtype", config.dtype == kernels::DType::kBF16 ? "bfloat16" : "float32"},
   };
   return json.dump(2) + '\n';
 }

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/dtype.h"
+
 namespace annulus::runtime {
 
 // The members bear config.json's names.
@@ -25,9 +27,10 @@ struct HfLlamaConfig {
   double rms_norm_eps = 1e-5;
   double initializer_range = 0.02;
   bool tie_word_embeddings = false;
+  kernels::DType dtype = kernels::DType::kF32;  // f32 or bf16, as model.safetensors stores it
 };
 
-// config.json: a model in float32, without biases, special tokens or dropout.
+// config.json: a model without biases, special tokens or dropout.
 std::string HfLlamaConfigJson(const HfLlamaConfig& config);
 
 // Parameter names of one layer.

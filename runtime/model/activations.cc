@@ -18,20 +18,19 @@ struct Field {
   const char* owner;
 };
 
-View Rows(int64_t width, const SequenceShape& s) {
-  return View(nullptr, kernels::DType::kF32, {s.rows(), width});
+View Rows(int64_t width, const DecoderShape& d, const SequenceShape& s) {
+  return View(nullptr, d.dtype, {s.rows(), width});
 }
 View RowScalars(const DecoderShape&, const SequenceShape& s) {
   return View(nullptr, kernels::DType::kF32, {s.rows()});
 }
-View Hidden(const DecoderShape& d, const SequenceShape& s) { return Rows(d.hidden_size, s); }
-View Wide(const DecoderShape& d, const SequenceShape& s) { return Rows(d.intermediate_size, s); }
+View Hidden(const DecoderShape& d, const SequenceShape& s) { return Rows(d.hidden_size, d, s); }
+View Wide(const DecoderShape& d, const SequenceShape& s) { return Rows(d.intermediate_size, d, s); }
 View Heads(const DecoderShape& d, const SequenceShape& s) {
-  return View(nullptr, kernels::DType::kF32,
-              {s.batch, s.tokens(), d.num_attention_heads, d.head_dim});
+  return View(nullptr, d.dtype, {s.batch, s.tokens(), d.num_attention_heads, d.head_dim});
 }
 View KeyValue(const DecoderShape& d, const SequenceShape& s) {
-  return View(nullptr, kernels::DType::kF32, {2, s.batch, s.tokens(), d.kv_size()});
+  return View(nullptr, d.dtype, {2, s.batch, s.tokens(), d.kv_size()});
 }
 View LogSumExp(const DecoderShape& d, const SequenceShape& s) {
   return View(nullptr, kernels::DType::kF32, {s.batch, d.num_attention_heads, s.tokens()});

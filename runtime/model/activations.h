@@ -10,7 +10,8 @@
 
 namespace annulus::runtime {
 
-// The layer's input x [N,C] is the output of the layer before.
+// The layer's input x [N,C] is the output of the layer before. Elements are of DecoderShape::dtype,
+// but for the reciprocal deviations and log_sum_exp, which are f32.
 struct LayerActivations {
   kernels::View input_rstd;     // [N]
   kernels::View input_normed;   // [N,C]

@@ -30,7 +30,7 @@ RopeTables Decoder::MakeRopeTables(const SequenceShape& sequence) const {
 
 View Decoder::Embed(const SequenceShape& sequence, ConstView tokens) const {
   const View x =
-      context_.memory.Allocate(DType::kF32, {sequence.rows(), options_.shape.hidden_size},
+      context_.memory.Allocate(options_.shape.dtype, {sequence.rows(), options_.shape.hidden_size},
                                MemoryCategory::kActivations, "residual stream");
   context_.kernels.Embedding({.table = weight_.embed_tokens, .tokens = tokens, .out = x});
   return x;
@@ -54,7 +54,7 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
   const DecoderLayer::Environment environment{shape, sequence, context_, rope, ring};
 
   // Lives through the whole pass, below what forward pushes and backward pops.
-  const View dx = memory.Allocate(DType::kF32, {sequence.rows(), shape.hidden_size},
+  const View dx = memory.Allocate(shape.dtype, {sequence.rows(), shape.hidden_size},
                                   MemoryCategory::kActivations, "residual stream gradient");
   const View embedded = Embed(sequence, batch.tokens);
 

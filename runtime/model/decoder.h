@@ -25,6 +25,7 @@ class Decoder {
     Recompute recompute = Recompute::kNone;
     int64_t loss_chunk_tokens = 0;  // 0: DefaultLossChunkTokens
   };
+  // `weight` is of shape.dtype, `gradient` f32.
   Decoder(const Options& options, const StepContext& context, DecoderTensors weight,
           DecoderTensors gradient);
 

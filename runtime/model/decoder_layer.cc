@@ -102,11 +102,11 @@ void DecoderLayer::BackwardMlp(const LayerActivations& a, View dx) {
   kernels::Kernels& kernels = env_.context.kernels;
   kernels::StackMemory& memory = env_.context.memory;
   MemoryScope scope(memory);
-  const View dnormed = memory.Allocate(DType::kF32, {dx.dim(0), dx.dim(1)},
+  const View dnormed = memory.Allocate(dx.dtype, {dx.dim(0), dx.dim(1)},
                                        MemoryCategory::kActivations, "mlp gradient");
   {
     MemoryScope wide(memory);
-    const View dgated = memory.Allocate(DType::kF32, {dx.dim(0), env_.shape.intermediate_size},
+    const View dgated = memory.Allocate(dx.dtype, {dx.dim(0), env_.shape.intermediate_size},
                                         MemoryCategory::kActivations, "mlp gradient");
     LinearBackwardWeight(dx, a.gated, gradient_->down_proj);
     LinearBackwardInput(dx, weight_.down_proj, dgated);
@@ -130,30 +130,40 @@ void DecoderLayer::BackwardAttention(ConstView x, const LayerActivations& a, Vie
   const DecoderShape& shape = env_.shape;
   const SequenceShape& s = env_.sequence;
   const int64_t rows = s.rows();
-  const auto allocate = [&](std::initializer_list<int64_t> dims) {
-    return memory.Allocate(DType::kF32, dims, MemoryCategory::kActivations, "attention gradient");
+  const auto allocate = [&](DType dtype, std::initializer_list<int64_t> dims) {
+    return memory.Allocate(dtype, dims, MemoryCategory::kActivations, "attention gradient");
+  };
+  const auto allocate_key_value = [&](DType dtype) {
+    return allocate(dtype, {2, s.batch, s.tokens(), shape.kv_size()});
+  };
+  const auto allocate_heads = [&] {
+    return allocate(shape.dtype, {s.batch, s.tokens(), shape.num_attention_heads, shape.head_dim});
   };
   MemoryScope scope(memory);
-  const View dquery = allocate({s.batch, s.tokens(), shape.num_attention_heads, shape.head_dim});
-  const View dkey_value = allocate({2, s.batch, s.tokens(), shape.kv_size()});
+  const View dquery = allocate_heads();
+  const View dkey_value = allocate_key_value(shape.dtype);
   {
     MemoryScope output(memory);
-    const View dout = allocate({s.batch, s.tokens(), shape.num_attention_heads, shape.head_dim});
+    // Sums over the queries of all ranks, f32 until they are complete and rotated.
+    const bool is_f32 = shape.dtype == DType::kF32;
+    const View sums = is_f32 ? dkey_value : allocate_key_value(DType::kF32);
+    const View dout = allocate_heads();
     LinearBackwardWeight(dx, AsRows(a.attention, rows), gradient_->o_proj);
     LinearBackwardInput(dx, weight_.o_proj, AsRows(dout, rows));
     env_.ring.Backward(
         Attention(),
         {.q = a.query, .kv = a.key_value, .out = a.attention, .dout = dout, .lse = a.log_sum_exp},
-        dquery, dkey_value);
+        dquery, sums);
+    Rotate(dquery, sums, /*inverse=*/true);
+    if (!is_f32) env_.context.kernels.Convert({.from = sums, .to = dkey_value});
   }
-  Rotate(dquery, dkey_value, /*inverse=*/true);
   const View dq = AsRows(dquery, rows);
   const View dk = AsRows(Half(dkey_value, 0), rows);
   const View dv = AsRows(Half(dkey_value, 1), rows);
   LinearBackwardWeight(dq, a.input_normed, gradient_->q_proj);
   LinearBackwardWeight(dk, a.input_normed, gradient_->k_proj);
   LinearBackwardWeight(dv, a.input_normed, gradient_->v_proj);
-  const View dnormed = allocate({rows, shape.hidden_size});
+  const View dnormed = allocate(shape.dtype, {rows, shape.hidden_size});
   LinearBackwardInput(dq, weight_.q_proj, dnormed);
   LinearBackwardInput(dk, weight_.k_proj, dnormed, /*accumulate=*/true);
   LinearBackwardInput(dv, weight_.v_proj, dnormed, /*accumulate=*/true);

@@ -29,7 +29,7 @@ class DecoderLayer {
                const LayerTensors* gradient)
       : env_(environment), weight_(weight), gradient_(gradient) {}
 
-  // x [N,C]. Fills every tensor of `a`.
+  // x [N,C], like dx below of the shape's dtype. Fills every tensor of `a`.
   void Forward(ConstView x, LayerActivations& a);
 
   // Fills again the tensors of `a` that `recompute` did not keep.

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/base/dtype.h"
+
 namespace annulus::runtime {
 
 struct DecoderShape {
@@ -17,6 +19,9 @@ struct DecoderShape {
   double rope_theta = 10000.0;
   float rms_norm_eps = 1e-5f;
   bool tie_word_embeddings = false;
+  // Of working parameters, activations and their gradients; f32 or bf16. Parameter gradients, the
+  // optimizer's state and its master weights are f32, whatever this says.
+  kernels::DType dtype = kernels::DType::kF32;
   // Standard deviations of the initial weights.
   float initializer_range = 0.02f;
   float embedding_initializer_range = 0.02f;

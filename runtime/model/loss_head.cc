@@ -13,10 +13,21 @@ int64_t DefaultLossChunkTokens(int64_t vocab_size) {
   return std::clamp<int64_t>(kChunkBytes / (vocab_size * SizeOf(DType::kF32)), 64, 4096);
 }
 
+namespace {
+
+// The gradient of `logits` [M,V], in their own memory: each of its rows begins where theirs does.
+View GradientOf(const View& logits, DType dtype) {
+  View gradient(logits.data, dtype, {logits.dim(0), logits.dim(1)});
+  gradient.stride[0] = logits.stride[0] * SizeOf(logits.dtype) / SizeOf(dtype);
+  return gradient;
+}
+
+}  // namespace
+
 LossHead::Normed LossHead::Norm(const DecoderTensors& weight, ConstView x) const {
   const Normed normed{.rstd = context.memory.Allocate(DType::kF32, {x.dim(0)},
                                                       MemoryCategory::kActivations, "final norm"),
-                      .rows = context.memory.Allocate(DType::kF32, {x.dim(0), x.dim(1)},
+                      .rows = context.memory.Allocate(x.dtype, {x.dim(0), x.dim(1)},
                                                       MemoryCategory::kActivations, "final norm")};
   context.kernels.RmsNorm({.x = x,
                            .weight = weight.norm,
@@ -58,15 +69,16 @@ void LossHead::ForwardBackward(const DecoderTensors& weight, const DecoderTensor
   MemoryScope scope(context.memory);
   const Normed normed = Norm(weight, x);
   ForEachChunk(weight, normed.rows, [&](int64_t first, int64_t count, const View& logits) {
+    const View dlogits = GradientOf(logits, shape.dtype);
     context.kernels.CrossEntropy({.logits = logits,
                                   .labels = labels.Slice(0, first, count),
                                   .loss = loss.Slice(0, first, count),
-                                  .gradient_scale = 1.0f});
-    // `logits` now holds their gradient; the normed rows give way to theirs.
+                                  .gradient = dlogits});
+    // The normed rows give way to their gradient.
     const View rows = normed.rows.Slice(0, first, count);
     context.kernels.MatMul(
-        {.a = logits.Transposed(), .b = rows, .c = gradient.lm_head, .accumulate = true});
-    context.kernels.MatMul({.a = logits, .b = weight.lm_head, .c = rows});
+        {.a = dlogits.Transposed(), .b = rows, .c = gradient.lm_head, .accumulate = true});
+    context.kernels.MatMul({.a = dlogits, .b = weight.lm_head, .c = rows});
   });
   context.kernels.Zero(dx);
   context.kernels.RmsNormBackward({.dy = normed.rows,

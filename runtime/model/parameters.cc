@@ -11,7 +11,7 @@
 namespace annulus::runtime {
 namespace {
 
-constexpr int64_t kElementsPerLine = 16;
+constexpr int64_t kElementsPerLine = 32;  // of bf16; two lines of f32
 
 // Uniform in [0, 1), 53 bits: a pure function of stream and index.
 double UniformAt(uint64_t stream, uint64_t index) {
@@ -33,7 +33,8 @@ HfLlamaConfig ToHfLlama(const DecoderShape& shape, int64_t max_positions) {
           .rope_theta = shape.rope_theta,
           .rms_norm_eps = static_cast<double>(shape.rms_norm_eps),
           .initializer_range = static_cast<double>(shape.initializer_range),
-          .tie_word_embeddings = shape.tie_word_embeddings};
+          .tie_word_embeddings = shape.tie_word_embeddings,
+          .dtype = shape.dtype};
 }
 
 ParameterLayout::ParameterLayout(const DecoderShape& shape) : shape_(shape) {

@@ -1,7 +1,7 @@
-// The parameters of a decoder: names, shapes and where they lie in one flat f32 tensor.
+// The parameters of a decoder: names, shapes and where they lie in one flat tensor.
 //
-// Parameters, gradients and both moments of the optimizer share the layout, so that an all-reduce,
-// a norm or an update is one call over a flat tensor.
+// Working parameters, master weights, gradients and both moments of the optimizer share the layout,
+// so that an all-reduce, a norm or an update is one call over a flat tensor.
 #pragma once
 
 #include <cstdint>

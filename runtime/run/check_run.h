@@ -29,7 +29,8 @@ struct ParityReport {
   bool Passed() const { return WorstError() <= tolerance; }
 };
 
-// What f32 sums in another order may differ by.
+// What f32 sums in another order may differ by. bf16 models are allowed what rounding costs them on
+// top, which CheckOnRank measures.
 inline constexpr double kParityTolerance = 1e-5;
 
 // One step's gradients of the whole of `world` and, on rank 0, of a single rank with the same

@@ -54,7 +54,7 @@ FullPlan MakePlan(const RunConfig& given) {
     AddRank(rank_plan, plan.phases);
   }
   parallel::LocalGroup alone(1);
-  const double roof = MeasureMatMulRoof(table, *alone.Join(0));
+  const double roof = MeasureMatMulRoof(table, plan.shape.dtype, *alone.Join(0));
   for (PhasePlan& phase : plan.phases) {
     phase.balance =
         static_cast<double>(phase.flops) / (static_cast<double>(phase.busiest_rank_flops) * ranks);

@@ -53,6 +53,7 @@ DecoderShape ShapeOf(const RunConfig& config, int64_t data_vocab_size) {
           .rope_theta = model.rope_theta,
           .rms_norm_eps = static_cast<float>(model.rms_norm_eps),
           .tie_word_embeddings = model.tie_word_embeddings,
+          .dtype = model.dtype,
           .initializer_range = static_cast<float>(model.initializer_range),
           .embedding_initializer_range = static_cast<float>(model.embedding_initializer_range)};
 }

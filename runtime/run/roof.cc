@@ -9,14 +9,15 @@
 
 namespace annulus::runtime {
 
-double MeasureMatMulRoof(kernels::KernelTable& table, parallel::Communicator& world) {
+double MeasureMatMulRoof(kernels::KernelTable& table, kernels::DType dtype,
+                         parallel::Communicator& world) {
   constexpr int64_t kSize = 1024;
   constexpr int kRounds = 6;
   Arena arena(int64_t{32} << 20);
   kernels::Kernels kernels(table, arena);
   const auto allocate = [&] {
-    const kernels::View view = arena.Allocate(kernels::DType::kF32, {kSize, kSize},
-                                              kernels::MemoryCategory::kWorkspace, "roof");
+    const kernels::View view =
+        arena.Allocate(dtype, {kSize, kSize}, kernels::MemoryCategory::kWorkspace, "roof");
     kernels.Zero(view);
     return view;
   };

@@ -6,10 +6,12 @@
 
 namespace annulus::runtime {
 
-// FLOP/s of large square f32 matrix products on all ranks of `world` together: in each of several
-// rounds every rank does the same products, and the slowest of them counts, so that ranks which
-// share cores are not counted twice; the best round counts, so that another tenant's moment on a
-// shared machine does not. Collective. Takes some 50 ms and 12 MiB a rank, returned before it ends.
-double MeasureMatMulRoof(kernels::KernelTable& table, parallel::Communicator& world);
+// FLOP/s of large square matrix products in `dtype` (f32 or bf16) on all ranks of `world` together:
+// in each of several rounds every rank does the same products, and the slowest of them counts, so
+// that ranks which share cores are not counted twice; the best round counts, so that another
+// tenant's moment on a shared machine does not. Collective. Takes some 50 ms and 12 MiB a rank,
+// returned before it ends.
+double MeasureMatMulRoof(kernels::KernelTable& table, kernels::DType dtype,
+                         parallel::Communicator& world);
 
 }  // namespace annulus::runtime

@@ -92,7 +92,7 @@ class TrainRun {
 
   ModelCost MeasureCost() {
     ModelCost cost{.flops_per_step = ModelFlopsPerStep(setup_, world_)};
-    cost.roof_flops_per_s = MeasureMatMulRoof(*setup_.table, world_);
+    cost.roof_flops_per_s = MeasureMatMulRoof(*setup_.table, setup_.shape.dtype, world_);
     return cost;
   }
 
@@ -163,8 +163,9 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
                                NameOf(partition.kind()), FormatCount(partition.length()),
                                FormatCount(partition.local_tokens()), partition.padding_tokens())},
       {"step", fmt::format("{} tokens; {}", FormatCount(config.train.tokens_per_step()), schedule)},
-      {"mfu roof", FormatRate(cost.roof_flops_per_s, "FLOP/s") +
-                       ", large f32 matrix products on all ranks at once"},
+      {"mfu roof", fmt::format("{}, large {} matrix products on all ranks at once",
+                               FormatRate(cost.roof_flops_per_s, "FLOP/s"),
+                               kernels::NameOf(setup_.shape.dtype))},
       {"output", directory_->path().string()},
   };
 }

@@ -37,26 +37,32 @@ Program::Program(const RunConfig& config, const DecoderShape& shape,
       kernels_(environment.table, environment.memory),
       context_{kernels_, environment.memory, environment.world, environment.context},
       layout_(shape),
-      parameters_(AllocateFlat(MemoryCategory::kParameters, "parameters")),
-      gradients_(AllocateFlat(MemoryCategory::kGradients, "gradients")),
-      first_moment_(AllocateFlat(MemoryCategory::kOptimizer, "AdamW moments")),
-      second_moment_(AllocateFlat(MemoryCategory::kOptimizer, "AdamW moments")),
+      parameters_(AllocateFlat(shape.dtype, MemoryCategory::kParameters, "parameters")),
+      master_(has_master() ? AllocateFlat(DType::kF32, MemoryCategory::kOptimizer, "master weights")
+                           : parameters_),
+      gradients_(AllocateFlat(DType::kF32, MemoryCategory::kGradients, "gradients")),
+      first_moment_(AllocateFlat(DType::kF32, MemoryCategory::kOptimizer, "AdamW moments")),
+      second_moment_(AllocateFlat(DType::kF32, MemoryCategory::kOptimizer, "AdamW moments")),
       decoder_({.shape = shape,
                 .recompute = config.memory.recompute,
                 .loss_chunk_tokens = config.memory.loss_chunk_tokens},
                context_, layout_.Bind(parameters_), layout_.Bind(gradients_)) {}
 
-View Program::AllocateFlat(MemoryCategory category, std::string_view owner) {
-  return environment_.memory.Allocate(DType::kF32, {layout_.elements()}, category, owner);
+View Program::AllocateFlat(DType dtype, MemoryCategory category, std::string_view owner) {
+  return environment_.memory.Allocate(dtype, {layout_.elements()}, category, owner);
+}
+
+void Program::RoundMaster() {
+  if (has_master()) kernels_.Convert({.from = master_, .to = parameters_});
 }
 
 void Program::Initialize() {
   // The gaps between parameters must be zero as well: norms and updates run over them.
-  for (const View& view : {parameters_, gradients_, first_moment_, second_moment_}) {
+  for (const View& view : {master_, gradients_, first_moment_, second_moment_}) {
     kernels_.Zero(view);
   }
   for (const ParameterSpec& spec : layout_.specs()) {
-    const View parameter = ParameterLayout::Slice(spec, parameters_);
+    const View parameter = ParameterLayout::Slice(spec, master_);
     std::array<float, 4096> block;
     for (int64_t first = 0; first < spec.size; first += std::ssize(block)) {
       const int64_t count = std::min(std::ssize(block), spec.size - first);
@@ -66,7 +72,8 @@ void Program::Initialize() {
     }
   }
   // Machines of different kinds may round a logarithm differently: rank 0's values count.
-  environment_.world.Broadcast(parameters_, 0).Wait();
+  environment_.world.Broadcast(master_, 0).Wait();
+  RoundMaster();
 }
 
 SequenceShape Program::ShapeOf(int64_t length, int64_t batch) const {
@@ -130,10 +137,11 @@ void Program::Update(int64_t step, float gradient_scale) {
   const double rate = LearningRateAt(step, config_.train.steps, o);
   const int64_t decayed = layout_.decayed_elements();
   const auto update = [&](int64_t begin, int64_t count, double weight_decay) {
-    kernels_.AdamW({.parameter = parameters_.Slice(0, begin, count),
+    kernels_.AdamW({.parameter = master_.Slice(0, begin, count),
                     .gradient = gradients_.Slice(0, begin, count),
                     .first_moment = first_moment_.Slice(0, begin, count),
                     .second_moment = second_moment_.Slice(0, begin, count),
+                    .working = has_master() ? parameters_.Slice(0, begin, count) : View(),
                     .step = step + 1,
                     .learning_rate = static_cast<float>(rate),
                     .beta1 = static_cast<float>(o.beta1),

@@ -41,7 +41,8 @@ struct StepResult {
 
 class Program {
  public:
-  // Pushes parameters, gradients and moments on environment.memory. All must outlive this.
+  // Pushes parameters, gradients and the optimizer's state on environment.memory. All must outlive
+  // this.
   Program(const RunConfig& config, const DecoderShape& shape, const RankEnvironment& environment);
 
   Program(const Program&) = delete;
@@ -66,6 +67,7 @@ class Program {
                 const LossReader& read) const;
 
   const ParameterLayout& layout() const { return layout_; }
+  // What the model computes with, of the shape's dtype.
   View parameters() const { return parameters_; }
   View gradients() const { return gradients_; }
   kernels::Kernels& kernels() { return kernels_; }
@@ -81,7 +83,11 @@ class Program {
   // Fills gradients_ with the gradient of the loss *sum* over all ranks.
   Sums AccumulateGradients(int64_t length, int64_t first_sequence, const BatchLoader& load);
   void Update(int64_t step, float gradient_scale);
-  View AllocateFlat(kernels::MemoryCategory category, std::string_view owner);
+  View AllocateFlat(kernels::DType dtype, kernels::MemoryCategory category, std::string_view owner);
+  bool has_master() const { return parameters_.dtype != kernels::DType::kF32; }
+  // Rounds the master weights to the working parameters; where these are one there is nothing to
+  // do.
+  void RoundMaster();
 
   const RunConfig& config_;
   RankEnvironment environment_;
@@ -89,6 +95,7 @@ class Program {
   StepContext context_;
   ParameterLayout layout_;
   View parameters_;
+  View master_;  // f32; parameters_ itself where the model is f32
   View gradients_;
   View first_moment_;
   View second_moment_;

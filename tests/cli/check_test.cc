@@ -29,6 +29,21 @@ TEST(Check, ParityOfThreeRanksOnAnOddLength) {
   EXPECT_EQ(check.at("gradient_relative_error").size(), 2u * 9u + 3u);
 }
 
+// Where a model of bf16 is allowed more, it is told how much, and it stays a matter of roundings.
+TEST(Check, ParityOfABf16Model) {
+  const TempDir dir;
+  const std::string file = dir.At("check.json");
+  const Outcome outcome =
+      RunAnnulus(Arguments{"check", "--json", file} +
+                 TinyModel("--ranks 3 --train.sequence_length 61 --model.dtype bf16"));
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const nlohmann::json check = ReadJson(file).at("checks")[0];
+  EXPECT_EQ(check.at("passed"), true);
+  EXPECT_LE(check.at("worst_relative_error"), check.at("tolerance"));
+  EXPECT_GT(check.at("tolerance"), 1e-4);
+  EXPECT_LT(check.at("tolerance"), 0.1);
+}
+
 TEST(Check, EveryPhaseOfASchedule) {
   const TempDir dir;
   const std::string file = dir.At("check.json");

@@ -53,6 +53,9 @@ INSTANTIATE_TEST_SUITE_P(
         "--ranks 3 --parallel.context_size 1 --train.global_batch_size 3 "
         "--train.sequence_length 61",
         "--ranks 3 --attention.mask window --attention.window 20 --device.threads 2",
+        "--model.dtype bf16", "--model.dtype bf16 --ranks 3 --train.sequence_length 61",
+        "--model.dtype bf16 --ranks 2 --memory.recompute block --model.num_attention_heads 4 "
+        "--model.num_key_value_heads 1 --train.context_schedule 16:1,32:1,64:2 --train.steps 4",
         "--model.tie_word_embeddings true --model.head_dim 6 --memory.loss_chunk_tokens 7 "
         "--ranks 2"));
 

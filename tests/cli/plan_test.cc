@@ -84,5 +84,25 @@ TEST_F(Plan, RanksHoldTheirShareOfTheContext) {
   EXPECT_NEAR(whole[1], whole[0], 0.02 * whole[0]);
 }
 
+// Parameters, activations and the keys in flight halve; the optimizer gains the master weights, and
+// gradients, among them those of the keys, stay f32.
+TEST_F(Plan, Bf16HalvesWhatIsNotKeptInF32) {
+  const auto rank_of = [this](const char* dtype) {
+    return Of(Words(kSmallModel +
+                    std::string("--train.sequence_length 32768 --ranks 4 --model.dtype ") + dtype))
+        .at("ranks")
+        .at(0);
+  };
+  const json f32 = rank_of("f32"), bf16 = rank_of("bf16");
+  EXPECT_EQ(Category(bf16, "parameters"), Category(f32, "parameters") / 2);
+  EXPECT_EQ(Category(bf16, "gradients"), Category(f32, "gradients"));
+  EXPECT_EQ(Category(bf16, "optimizer"), Category(f32, "optimizer") * 3 / 2);
+  EXPECT_EQ(Category(bf16, "ring"), Category(f32, "ring") * 3 / 4);
+  // But for the f32 gradients of a layer's own keys and values.
+  constexpr double kKeyGradients = 2 * (32768 / 4) * 64 * 4;
+  EXPECT_NEAR(Category(bf16, "activations"), Category(f32, "activations") / 2 + kKeyGradients,
+              0.02 * Category(f32, "activations"));
+}
+
 }  // namespace
 }  // namespace annulus::runtime

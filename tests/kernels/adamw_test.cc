@@ -57,6 +57,37 @@ TEST_P(AdamW, MatchesReference) {
   }
 }
 
+TEST_P(AdamW, WorkingCopyIsTheParameterRounded) {
+  for (int64_t size : {1, 3, 17, 63, 64, 65, 1000, 40000}) {
+    SCOPED_TRACE(size);
+    TestTensor gradient = TestTensor::Random({size}, 1);
+    const TestTensor parameter = TestTensor::Random({size}, 2);
+    const TestTensor moment = TestTensor::Random({size}, 3, 0.1f);
+    TestTensor squares = moment;
+    for (float& value : squares.values()) value *= value;
+    const auto update = [&](int threads, View working) {
+      TestTensor p = parameter, m = moment, v = squares;
+      AdamWArgs args = Options(3);
+      args.parameter = p.view();
+      args.gradient = gradient.view();
+      args.first_moment = m.view();
+      args.second_moment = v.view();
+      args.working = working;
+      cpu::AdamW(args, threads);
+      return Results{p.values(), m.values(), v.values()};
+    };
+    const Results alone = update(1, View());
+    const auto got = SameForAnyThreads([&](int threads) {
+      TensorOf<BFloat16> working({size});
+      Results results = update(threads, working.view());
+      results.push_back(working.As<float>());
+      return results;
+    });
+    for (size_t i = 0; i < alone.size(); ++i) ExpectSameBits(got[i], alone[i], "the update");
+    ExpectSameBits(got[3], RoundedTo<BFloat16>(alone[0]), "working copy");
+  }
+}
+
 ANNULUS_ON_EVERY_TARGET(AdamW);
 
 }  // namespace

@@ -21,7 +21,7 @@ TEST(AttentionEdgeTest, MaskedRowsAreZero) {
   const AttentionProblem problem = MakeProblem(mask, Positions({0, 1, 140}), 18);
   const AttentionCase c = MakeCase(problem, {Positions({50, 1, 90})}, 21);
   ExpectAccurate(c);
-  for (const TileKernels* tiles : RunnableTileKernels()) {
+  for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
     const AttentionResult result = RunFused(c, *tiles, 1);
     const int64_t row = problem.heads * problem.head_dim;
     for (int64_t t = 0; t < 140; ++t) {
@@ -53,7 +53,7 @@ TEST(AttentionEdgeTest, PaddingIsNeverRead) {
   fill(other.inputs.q, 20);
   fill(other.inputs.k, 10);
   fill(other.inputs.v, 10);
-  for (const TileKernels* tiles : RunnableTileKernels()) {
+  for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
     const AttentionResult a = RunFused(c, *tiles, 1), b = RunFused(other, *tiles, 1);
     EXPECT_EQ(a.output.out, b.output.out);
     EXPECT_EQ(a.output.lse, b.output.lse);
@@ -107,7 +107,7 @@ TEST(AttentionEdgeTest, ManyFoldsDoNotDrift) {
 TEST(AttentionEdgeTest, NoKeys) {
   const AttentionProblem problem =
       MakeProblem(MakeMask(MaskKind::kFull, 40), Positions({0, 1, 40}), 8);
-  for (const TileKernels* tiles : RunnableTileKernels()) {
+  for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
     for (const auto& blocks : {std::vector<Positions>{}, std::vector<Positions>{Positions()}}) {
       const AttentionResult result = RunFused(MakeCase(problem, blocks, 25), *tiles, 2);
       for (float x : result.output.out) EXPECT_EQ(x, 0.0f);
@@ -119,7 +119,7 @@ TEST(AttentionEdgeTest, NoKeys) {
 
 TEST(AttentionEdgeTest, NoQueries) {
   const AttentionProblem problem = MakeProblem(MakeMask(MaskKind::kFull, 40), Positions(), 8);
-  for (const TileKernels* tiles : RunnableTileKernels()) {
+  for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
     const AttentionResult result =
         RunFused(MakeCase(problem, {Positions({0, 1, 40})}, 26), *tiles, 2);
     for (float x : result.gradients.dk) EXPECT_EQ(x, 0.0f);
@@ -133,7 +133,7 @@ TEST(AttentionEdgeTest, ZeroInputs) {
       MakeCase(MakeProblem(MakeMask(MaskKind::kCausal, 100), tokens, 32), {tokens}, 27);
   std::fill(c.inputs.q.begin(), c.inputs.q.end(), 0.0f);
   std::fill(c.inputs.v.begin(), c.inputs.v.end(), 0.0f);
-  for (const TileKernels* tiles : RunnableTileKernels()) {
+  for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
     const AttentionResult result = RunFused(c, *tiles, 1);
     ExpectNoNaN(result.output.lse);
     for (float x : result.output.out) EXPECT_EQ(x, 0.0f);

@@ -90,7 +90,7 @@ class BlockCopy {
 class Runner {
  public:
   Runner(const AttentionCase& c, const TileKernels& tiles, int threads)
-      : c_(c), p_(c.inputs.problem), fused_(tiles, threads), threads_(threads) {}
+      : c_(c), p_(c.inputs.problem), fused_(tiles, threads) {}
 
   AttentionResult Run() {
     Forward();
@@ -127,12 +127,12 @@ class Runner {
   }
 
   void Forward() {
-    const Memory state(FusedAttention::ForwardStateBytes(p_));
+    const Memory state(fused_.ForwardStateBytes(p_));
     Stored q = Query(c_.inputs.q), out = Query(Poisoned(c_.inputs.q.size()));
     const AttentionForwardArgs args{p_, AsQuery(q), state.view()};
     fused_.ForwardBegin(args);
     ForEachBlock([&](const KeyBlock& block, const BlockCopy&) {
-      const Memory scratch(FusedAttention::ForwardScratchBytes(p_, threads_));
+      const Memory scratch(fused_.ForwardScratchBytes(p_, block.positions.tokens()));
       fused_.ForwardFold(args, block, scratch.view());
     });
     result_.output.lse = Poisoned(static_cast<size_t>(p_.batch * p_.heads * p_.query_tokens()));
@@ -141,7 +141,7 @@ class Runner {
   }
 
   void Backward() {
-    const Memory state(FusedAttention::BackwardStateBytes(p_));
+    const Memory state(fused_.BackwardStateBytes(p_));
     Stored q = Query(c_.inputs.q), out = Query(result_.output.out), dout = Query(c_.dout),
            dq = Query(Poisoned(c_.inputs.q.size()));
     const AttentionBackwardArgs args{
@@ -150,7 +150,7 @@ class Runner {
     result_.gradients.dk = Poisoned(c_.inputs.k.size());
     result_.gradients.dv = Poisoned(c_.inputs.v.size());
     ForEachBlock([&](const KeyBlock& block, const BlockCopy& copy) {
-      const Memory scratch(FusedAttention::BackwardScratchBytes(p_, threads_));
+      const Memory scratch(fused_.BackwardScratchBytes(p_, block.positions.tokens()));
       const int64_t tokens = block.positions.tokens();
       std::vector<float> dk(static_cast<size_t>(block.k.size()), c_.gradient_start), dv(dk);
       fused_.BackwardFold(args, block, {Gradient(dk, tokens), Gradient(dv, tokens)},
@@ -165,7 +165,6 @@ class Runner {
   const AttentionCase& c_;
   const AttentionProblem& p_;
   FusedAttention fused_;
-  int threads_;
   AttentionResult result_;
 };
 
@@ -246,7 +245,7 @@ void ExpectAccurate(const AttentionCase& c) {
   for (auto* x : {&plain_gradients.dk, &plain_gradients.dv}) {
     for (float& value : *x) value += c.gradient_start;
   }
-  for (const TileKernels* tiles : RunnableTileKernels()) {
+  for (const TileKernels* tiles : RunnableTileKernels(c.inputs.problem.dtype)) {
     SCOPED_TRACE(tiles->isa);
     const AttentionResult fused = RunFused(c, *tiles, 1);
     ExpectWithinTolerance({"out", fused.output.out, plain_output.out, output.out});

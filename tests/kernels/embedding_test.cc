@@ -11,30 +11,37 @@ std::vector<float> Row(const std::vector<float>& values, int64_t row, int64_t hi
   return {values.begin() + row * hidden, values.begin() + (row + 1) * hidden};
 }
 
-TEST(Embedding, CopiesRows) {
+template <class T>
+void ExpectRowsAreCopied() {
   for (const auto [rows, hidden] : kExtents) {
-    TestTensor table = TestTensor::Random({kVocabulary, hidden}, 1);
+    auto table = TensorOf<T>::Random({kVocabulary, hidden}, 1);
     const std::vector<int32_t> tokens = RandomTokens(rows, 0, kVocabulary, 2);
     const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor out({rows, hidden});
+      TensorOf<T> out({rows, hidden});
       cpu::Embedding({table.view(), Tokens(tokens), out.view()}, threads);
-      return Results{out.values()};
+      return Results{out.template As<float>()};
     });
     for (int64_t r = 0; r < rows; ++r) {
       ExpectSameBits(Row(got[0], r, hidden),
-                     Row(table.values(), tokens[static_cast<size_t>(r)], hidden), "row");
+                     Row(table.template As<float>(), tokens[static_cast<size_t>(r)], hidden),
+                     "row");
     }
   }
 }
 
-class EmbeddingBackward : public EveryTarget {};
+TEST(Embedding, CopiesRows) {
+  ExpectRowsAreCopied<float>();
+  ExpectRowsAreCopied<BFloat16>();
+}
 
 // The order of the sum is fixed, so the result is known to the bit.
-TEST_P(EmbeddingBackward, AddsRowsInOrder) {
+template <class T>
+void ExpectRowsAreAddedInOrder() {
   std::vector<Extents> extents(std::begin(kExtents), std::end(kExtents));
   extents.push_back({70, 300});  // wide enough for columns to be shared out
   for (const auto [rows, hidden] : extents) {
-    TestTensor dout = TestTensor::Random({rows, hidden}, 1);
+    auto dout = TensorOf<T>::Random({rows, hidden}, 1);
+    const auto rows_added = dout.template As<float>();
     const TestTensor before = TestTensor::Random({kVocabulary, hidden}, 2);
     const std::vector<int32_t> tokens = RandomTokens(rows, 0, kVocabulary, 3);
     const auto got = SameForAnyThreads([&](int threads) {
@@ -46,11 +53,18 @@ TEST_P(EmbeddingBackward, AddsRowsInOrder) {
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t i = 0; i < hidden; ++i) {
         expected[static_cast<size_t>(tokens[static_cast<size_t>(r)] * hidden + i)] +=
-            dout.values()[static_cast<size_t>(r * hidden + i)];
+            rows_added[static_cast<size_t>(r * hidden + i)];
       }
     }
     ExpectSameBits(got[0], expected, "dtable");
   }
+}
+
+class EmbeddingBackward : public EveryTarget {};
+
+TEST_P(EmbeddingBackward, AddsRowsInOrder) {
+  ExpectRowsAreAddedInOrder<float>();
+  ExpectRowsAreAddedInOrder<BFloat16>();
 }
 
 TEST(Embedding, RefusesTokensOutsideTheVocabulary) {

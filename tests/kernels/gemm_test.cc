@@ -1,49 +1,10 @@
-#include "kernels/cpu/gemm.h"
-
 #include <algorithm>
 
-#include "tests/kernels/test_tensor.h"
+#include "tests/kernels/gemm_operand.h"
 #include "tests/reference/layer_reference.h"
 
 namespace annulus::kernels::testing {
 namespace {
-
-// Calls with scratch of just the size asked for.
-void Multiply(cpu::Gemm& gemm, const MatMulArgs& args) {
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
-  const int64_t bytes = gemm.ScratchBytes(args);
-  std::vector<Line> scratch(static_cast<size_t>((bytes + 63) / 64));
-  gemm.MatMul(args, View(scratch.data(), DType::kByte, {bytes}));
-}
-
-// An operand in row-major or, `transposed`, in column-major memory.
-struct Operand {
-  Operand(int64_t rows, int64_t columns, bool transposed_memory, unsigned seed)
-      : transposed(transposed_memory),
-        tensor(transposed ? TestTensor::Random({columns, rows}, seed)
-                          : TestTensor::Random({rows, columns}, seed)) {}
-
-  View view() { return transposed ? tensor.view().Transposed() : tensor.view(); }
-
-  // Its elements in row-major order.
-  template <class Real>
-  std::vector<Real> Elements() {
-    const View m = view();
-    std::vector<Real> elements;
-    for (int64_t i = 0; i < m.dim(0); ++i) {
-      for (int64_t j = 0; j < m.dim(1); ++j) {
-        const int64_t at = i * m.stride[0] + j * m.stride[1];
-        elements.push_back(static_cast<Real>(tensor.values()[static_cast<size_t>(at)]));
-      }
-    }
-    return elements;
-  }
-
-  bool transposed;
-  TestTensor tensor;
-};
 
 struct Case {
   int64_t m, n, k;

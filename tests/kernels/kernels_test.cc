@@ -8,7 +8,7 @@
 #include <string>
 
 #include "kernels/cpu/cpu_table.h"
-#include "kernels/dry/dry_table.h"
+#include "tests/kernels/causal_problem.h"
 #include "tests/kernels/test_memory.h"
 
 namespace annulus::kernels::testing {
@@ -72,13 +72,48 @@ TEST_F(KernelsTest, ElementwiseCountsBytes) {
   EXPECT_EQ(kernels_.counters().model_flops(), 0);
 }
 
+// Each tensor counts in its own dtype.
+TEST_F(KernelsTest, CountsBytesOfBf16) {
+  const View x = Tensor({6, 7}, DType::kBF16), wide = Tensor({6, 7}),
+             ids = Tensor({6}, DType::kI32);
+  const View rows = Tensor({6}), master = Tensor({42}), square = Tensor({7, 7});
+  const auto bytes_of = [&](KernelClass c, const std::function<void()>& call) {
+    const KernelCounters before = kernels_.counters();
+    call();
+    return Since(before, kernels_.counters(), c).bytes;
+  };
+  EXPECT_EQ(bytes_of(KernelClass::kElementwise, [&] { kernels_.Add({x, x}); }), 3 * 42 * 2);
+  EXPECT_EQ(bytes_of(KernelClass::kElementwise, [&] { kernels_.Convert({x, wide}); }), 42 * 6);
+  EXPECT_EQ(bytes_of(KernelClass::kElementwise,
+                     [&] {
+                       kernels_.EmbeddingBackward({x, ids, wide});
+                     }),
+            42 * (2 + 2 * 4));
+  EXPECT_EQ(bytes_of(KernelClass::kElementwise,
+                     [&] {
+                       kernels_.CrossEntropy({wide, ids, rows, x});
+                     }),
+            42 * (4 + 2));
+  AdamWArgs update{
+      .parameter = master, .gradient = master, .first_moment = master, .second_moment = master};
+  update.working = x;
+  EXPECT_EQ(bytes_of(KernelClass::kElementwise, [&] { kernels_.AdamW(update); }), 42 * (28 + 2));
+  EXPECT_EQ(bytes_of(KernelClass::kMatMul,
+                     [&] {
+                       kernels_.MatMul({x.Transposed(), x, square});
+                     }),
+            2 * 42 * 2 + 49 * 4);
+}
+
 // A contract that is broken is refused before any work, and costs nothing.
 TEST_F(KernelsTest, RefusesWrongShapes) {
   const View m = Tensor({4, 6}), other = Tensor({4, 5}), row = Tensor({6}), rows = Tensor({4});
   const View wrong_row = Tensor({5}), spread = Tensor({4, 12}).Slice(1, 0, 6);
   const View ids = Tensor({4}, DType::kI32), heads = Tensor({1, 4, 1, 6});
   const std::array<int64_t, 5> first{};
-  const View half = Tensor({4, 6}, DType::kBF16);
+  const View ids_column = ids.Reshape({4, 1}), ids_square = Tensor({4, 4});
+  const View half = Tensor({4, 6}, DType::kBF16), half_row = Tensor({6}, DType::kBF16);
+  const View square = Tensor({6, 6}), half_square = Tensor({6, 6}, DType::kBF16);
   const View fewer = Tensor({3, 6}), odd_heads = Tensor({1, 4, 1, 5}), table = Tensor({4, 3});
   Kernels& k = kernels_;
   const std::pair<std::string, std::function<void()>> broken[] = {
@@ -94,6 +129,69 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
        [&] {
          k.MatMul({row, row, row});
        }},
+      {"matmul of mixed factors",
+       [&] {
+         k.MatMul({m.Transposed(), half, square});
+       }},
+      {"matmul of f32 into bf16",
+       [&] {
+         k.MatMul({m.Transposed(), m, half_square});
+       }},
+      {"matmul of whole numbers",
+       [&] {
+         k.MatMul({ids_column, ids_column.Transposed(), ids_square});
+       }},
+      {"norm of mixed types",
+       [&] {
+         k.RmsNorm({half, row, 0, half, rows});
+       }},
+      {"norm backward of mixed types",
+       [&] {
+         k.RmsNormBackward({half, m, row, rows, m, row});
+       }},
+      {"norm backward into bf16 dweight",
+       [&] {
+         k.RmsNormBackward({half, half, half_row, rows, half, half_row});
+       }},
+      {"swiglu of mixed types",
+       [&] {
+         k.SwiGlu({half, half, m});
+       }},
+      {"embedding of mixed types",
+       [&] {
+         k.Embedding({half, ids, m});
+       }},
+      {"embedding gradient in bf16",
+       [&] {
+         k.EmbeddingBackward({half, ids, half});
+       }},
+      {"loss of bf16 logits",
+       [&] {
+         k.CrossEntropy({half, ids, rows});
+       }},
+      {"loss gradient",
+       [&] {
+         k.CrossEntropy({m, ids, rows, other});
+       }},
+      {"add of mixed types",
+       [&] {
+         k.Add({half, m});
+       }},
+      {"conversion to itself",
+       [&] {
+         k.Convert({m, m});
+       }},
+      {"conversion of other sizes",
+       [&] {
+         k.Convert({half, other});
+       }},
+      {"working copy in f32",
+       [&] {
+         k.AdamW(
+             {.parameter = m, .gradient = m, .first_moment = m, .second_moment = m, .working = m});
+       }},
+      {"master weights in bf16",
+       [&] { k.AdamW({.parameter = half, .gradient = m, .first_moment = m, .second_moment = m}); }},
       {"norm weight",
        [&] {
          k.RmsNorm({m, wrong_row, 0, m, rows});
@@ -188,19 +286,6 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
   }
 }
 
-// Positions 0..5 of a causal sequence, padded from `length` on.
-AttentionProblem CausalProblem(int64_t length) {
-  AttentionProblem problem;
-  problem.heads = 4;
-  problem.kv_heads = 2;
-  problem.head_dim = 16;
-  problem.scale = 0.25f;
-  problem.queries = Positions({0, 1, 6});
-  problem.mask.kind = MaskKind::kCausal;
-  problem.mask.length = length;
-  return problem;
-}
-
 TEST_F(KernelsTest, AttentionCountsAllowedPairsAndKeepsItsState) {
   const AttentionProblem problem = CausalProblem(5);
   const View q = Tensor({1, 6, 4, 16}), out = Tensor({1, 6, 4, 16}), lse = Tensor({1, 4, 6});
@@ -226,112 +311,6 @@ TEST_F(KernelsTest, RefusesHeadsThatDoNotDivide) {
   AttentionProblem problem = CausalProblem(6);
   problem.kv_heads = 3;
   EXPECT_THROW(kernels_.AttentionForwardBegin(problem, Tensor({1, 6, 4, 16})), InternalError);
-}
-
-// Every call of a step, on tensors from the given stack.
-class Step {
- public:
-  Step(KernelTable& table, TestMemory& memory) : memory_(memory), kernels_(table, memory) {}
-
-  KernelCounters Run() {
-    Layers();
-    Attention();
-    WrittenOut();
-    Ends();
-    return kernels_.counters();
-  }
-
- private:
-  View Tensor(std::initializer_list<int64_t> dims, DType dtype = DType::kF32) {
-    const View view = memory_.Allocate(dtype, dims, MemoryCategory::kActivations, "step");
-    kernels_.Zero(view);
-    return view;
-  }
-
-  void Layers() {
-    const View x = Tensor({300, 64}), y = Tensor({300, 64}), weight = Tensor({64});
-    const View dx = Tensor({300, 64}), dweight = Tensor({64}), rstd = Tensor({300});
-    const View gate = Tensor({300, 176}), up = Tensor({300, 176}), dy = Tensor({300, 176});
-    const View projection = Tensor({176, 64});
-    kernels_.RmsNorm({x, weight, 1e-5f, y, rstd});
-    kernels_.MatMul({y, projection.Transposed(), gate});
-    kernels_.SwiGlu({gate, up, dy});
-    kernels_.SwiGluBackward({dy, gate, up, gate, up});
-    kernels_.MatMul({gate, projection, y});
-    kernels_.MatMul({gate.Transposed(), x, projection, true});
-    kernels_.RmsNormBackward({y, x, weight, rstd, dx, dweight});
-    kernels_.Add({dx, x});
-  }
-
-  void Attention() {
-    const AttentionProblem problem = CausalProblem(6);
-    const View q = Tensor({1, 6, 4, 16}), out = Tensor({1, 6, 4, 16}), lse = Tensor({1, 4, 6});
-    const View k = Tensor({1, 6, 2, 16}), dk = Tensor({1, 6, 2, 16});
-    const View dq = Tensor({1, 6, 4, 16}), dv = Tensor({1, 6, 2, 16});
-    const View cosine = Tensor({6, 8}), sine = Tensor({6, 8});
-    const KeyBlock block{k, k, problem.queries};
-    kernels_.RopeTable({problem.queries, 1e4, cosine, sine});
-    kernels_.Rope({q, cosine, sine});
-    const AttentionForwardArgs forward = kernels_.AttentionForwardBegin(problem, q);
-    kernels_.AttentionForwardFold(forward, block);
-    kernels_.AttentionForwardFinish(forward, out, lse);
-    const AttentionBackwardArgs backward =
-        kernels_.AttentionBackwardBegin(problem, {q, out, out, lse});
-    kernels_.AttentionBackwardFold(backward, block, {dk, dv});
-    kernels_.AttentionBackwardFinish(backward, dq);
-  }
-
-  void WrittenOut() {
-    const std::array<KeySegment, 1> all = {{{0, 6}}};
-    const std::array<int64_t, 5> first = {0, 1, 1, 1, 1};
-    const View p = Tensor({4, 6}, DType::kBF16), scores = Tensor({4, 6}),
-               ds = Tensor({4, 6}, DType::kBF16);
-    kernels_.MaskedSoftmax({scores, {all, first}, 1, p});
-    kernels_.MaskedSoftmaxBackward({p, scores, 1, ds});
-  }
-
-  void Ends() {
-    const View table = Tensor({50, 64}), tokens = Tensor({7}, DType::kI32), x = Tensor({7, 64});
-    const View logits = Tensor({7, 50}), loss = Tensor({7}), m = Tensor({50, 64});
-    const View v = Tensor({50, 64}), gradient = Tensor({50, 64});
-    kernels_.Embedding({table, tokens, x});
-    kernels_.CrossEntropy({logits, tokens, loss, 1.0f});
-    kernels_.EmbeddingBackward({x, tokens, table});
-    kernels_.AdamW(
-        {.parameter = table, .gradient = gradient, .first_moment = m, .second_moment = v});
-    kernels_.Copy(table, m);
-    kernels_.Sum(loss);
-    kernels_.SumOfSquares(table);
-  }
-
-  TestMemory& memory_;
-  Kernels kernels_;
-};
-
-// What a plan counts is what a run does.
-TEST(DryTable, CountsAndTakesMemoryLikeTheTableItModels) {
-  CpuTable cpu(2);
-  TestMemory memory(kStack);
-  const KernelCounters counted = Step(cpu, memory).Run();
-
-  CpuTable modelled(2);
-  DryTable dry(modelled);
-  TestMemory dry_memory(0);
-  const KernelCounters planned = Step(dry, dry_memory).Run();
-
-  for (KernelClass c : kClasses) {
-    EXPECT_GT(counted[c].flops, 0);
-    EXPECT_EQ(planned[c].calls, counted[c].calls);
-    EXPECT_EQ(planned[c].flops, counted[c].flops);
-    EXPECT_EQ(planned[c].bytes, counted[c].bytes);
-  }
-  EXPECT_EQ(dry_memory.peak_bytes(), memory.peak_bytes());
-}
-
-TEST(DryTable, NamesTheTableItStandsFor) {
-  CpuTable cpu(3);
-  EXPECT_EQ(DryTable(cpu).Name(), "dry cpu, 3 threads");
-  EXPECT_EQ(DryTable(cpu).Choices().size(), cpu.Choices().size());
 }
 
 }  // namespace

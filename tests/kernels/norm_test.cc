@@ -8,23 +8,32 @@ namespace {
 
 constexpr float kEps = 1e-5f;
 
+template <class T>
+void ExpectRmsNormMatchesReference() {
+  for (const auto [rows, hidden] : kExtents) {
+    SCOPED_TRACE(fmt::format("{} x {} of {}", rows, hidden, NameOf(DTypeOf<T>::value)));
+    auto x = TensorOf<T>::Random({rows, hidden}, 1);
+    auto weight = TensorOf<T>::Random({hidden}, 2);
+    const auto got = SameForAnyThreads([&](int threads) {
+      TensorOf<T> y({rows, hidden});
+      TestTensor rstd({rows});
+      cpu::RmsNorm({x.view(), weight.view(), kEps, y.view(), rstd.view()}, threads);
+      return Results{y.template As<float>(), rstd.values()};
+    });
+    const auto truth =
+        reference::RmsNorm<double>(x.template As<double>(), weight.template As<double>(), kEps);
+    const auto plain =
+        reference::RmsNorm<float>(x.template As<float>(), weight.template As<float>(), kEps);
+    ExpectAsGoodAsPlain(got[0], truth.y, RoundedTo<T>(plain.y), "y");
+    ExpectAsGoodAsPlain(got[1], truth.rstd, plain.rstd, "rstd");
+  }
+}
+
 class RmsNorm : public EveryTarget {};
 
 TEST_P(RmsNorm, MatchesReference) {
-  for (const auto [rows, hidden] : kExtents) {
-    SCOPED_TRACE(fmt::format("{} x {}", rows, hidden));
-    TestTensor x = TestTensor::Random({rows, hidden}, 1);
-    TestTensor weight = TestTensor::Random({hidden}, 2);
-    const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor y({rows, hidden}), rstd({rows});
-      cpu::RmsNorm({x.view(), weight.view(), kEps, y.view(), rstd.view()}, threads);
-      return Results{y.values(), rstd.values()};
-    });
-    const auto truth = reference::RmsNorm<double>(x.As<double>(), weight.As<double>(), kEps);
-    const auto plain = reference::RmsNorm<float>(x.values(), weight.values(), kEps);
-    ExpectAsGoodAsPlain(got[0], truth.y, plain.y, "y");
-    ExpectAsGoodAsPlain(got[1], truth.rstd, plain.rstd, "rstd");
-  }
+  ExpectRmsNormMatchesReference<float>();
+  ExpectRmsNormMatchesReference<BFloat16>();
 }
 
 TEST_P(RmsNorm, RowOfZerosIsZero) {
@@ -35,41 +44,50 @@ TEST_P(RmsNorm, RowOfZerosIsZero) {
 }
 
 // What a kernel adds to: the truth and the plain result start from the same numbers.
-template <class Real>
-std::vector<Real> Sum(const TestTensor& before, const std::vector<Real>& change) {
-  std::vector<Real> sum = before.As<Real>();
+template <class T, class Real>
+std::vector<Real> Sum(const TensorOf<T>& before, const std::vector<Real>& change) {
+  std::vector<Real> sum = before.template As<Real>();
   for (size_t i = 0; i < sum.size(); ++i) sum[i] += change[i];
   return sum;
+}
+
+template <class T>
+void ExpectRmsNormBackwardMatchesReference() {
+  for (const auto [rows, hidden] : kExtents) {
+    SCOPED_TRACE(fmt::format("{} x {} of {}", rows, hidden, NameOf(DTypeOf<T>::value)));
+    auto x = TensorOf<T>::Random({rows, hidden}, 1);
+    auto weight = TensorOf<T>::Random({hidden}, 2);
+    auto dy = TensorOf<T>::Random({rows, hidden}, 3);
+    const auto dx_before = TensorOf<T>::Random({rows, hidden}, 4);
+    const TestTensor dweight_before = TestTensor::Random({hidden}, 5);
+    TensorOf<T> y({rows, hidden});
+    TestTensor rstd({rows});
+    cpu::RmsNorm({x.view(), weight.view(), kEps, y.view(), rstd.view()}, 1);
+    const auto got = SameForAnyThreads([&](int threads) {
+      TensorOf<T> dx = dx_before;
+      TestTensor dweight = dweight_before;
+      const RmsNormBackwardArgs args{dy.view(),   x.view(),  weight.view(),
+                                     rstd.view(), dx.view(), dweight.view()};
+      TestTensor scratch({cpu::RmsNormBackwardScratchBytes(args) / 4});
+      cpu::RmsNormBackward(args, scratch.view(), threads);
+      return Results{dx.template As<float>(), dweight.values()};
+    });
+    const auto truth = reference::RmsNormBackward<double>(
+        dy.template As<double>(), x.template As<double>(), weight.template As<double>(), kEps);
+    const auto plain = reference::RmsNormBackward<float>(
+        dy.template As<float>(), x.template As<float>(), weight.template As<float>(), kEps);
+    ExpectAsGoodAsPlain(got[0], Sum(dx_before, truth.dx), RoundedTo<T>(Sum(dx_before, plain.dx)),
+                        "dx");
+    ExpectAsGoodAsPlain(got[1], Sum(dweight_before, truth.dweight),
+                        Sum(dweight_before, plain.dweight), "dweight");
+  }
 }
 
 class RmsNormBackward : public EveryTarget {};
 
 TEST_P(RmsNormBackward, MatchesReferenceAndAccumulates) {
-  for (const auto [rows, hidden] : kExtents) {
-    SCOPED_TRACE(fmt::format("{} x {}", rows, hidden));
-    TestTensor x = TestTensor::Random({rows, hidden}, 1);
-    TestTensor weight = TestTensor::Random({hidden}, 2);
-    TestTensor dy = TestTensor::Random({rows, hidden}, 3);
-    const TestTensor dx_before = TestTensor::Random({rows, hidden}, 4);
-    const TestTensor dweight_before = TestTensor::Random({hidden}, 5);
-    TestTensor y({rows, hidden}), rstd({rows});
-    cpu::RmsNorm({x.view(), weight.view(), kEps, y.view(), rstd.view()}, 1);
-    const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor dx = dx_before, dweight = dweight_before;
-      const RmsNormBackwardArgs args{dy.view(),   x.view(),  weight.view(),
-                                     rstd.view(), dx.view(), dweight.view()};
-      TestTensor scratch({cpu::RmsNormBackwardScratchBytes(args) / 4});
-      cpu::RmsNormBackward(args, scratch.view(), threads);
-      return Results{dx.values(), dweight.values()};
-    });
-    const auto truth = reference::RmsNormBackward<double>(dy.As<double>(), x.As<double>(),
-                                                          weight.As<double>(), kEps);
-    const auto plain =
-        reference::RmsNormBackward<float>(dy.values(), x.values(), weight.values(), kEps);
-    ExpectAsGoodAsPlain(got[0], Sum(dx_before, truth.dx), Sum(dx_before, plain.dx), "dx");
-    ExpectAsGoodAsPlain(got[1], Sum(dweight_before, truth.dweight),
-                        Sum(dweight_before, plain.dweight), "dweight");
-  }
+  ExpectRmsNormBackwardMatchesReference<float>();
+  ExpectRmsNormBackwardMatchesReference<BFloat16>();
 }
 
 // A long context must not make the partial sums of dweight grow with it.

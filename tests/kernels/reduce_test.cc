@@ -5,21 +5,27 @@
 namespace annulus::kernels::testing {
 namespace {
 
+template <class T>
+void ExpectSumInY() {
+  for (int64_t size : {1, 3, 17, 63, 64, 65, 1000, 40000}) {
+    auto x = TensorOf<T>::Random({size}, 1);
+    const auto before = TensorOf<T>::Random({size}, 2);
+    const auto got = SameForAnyThreads([&](int threads) {
+      TensorOf<T> y = before;
+      cpu::Add({x.view(), y.view()}, threads);
+      return Results{y.template As<float>()};
+    });
+    std::vector<float> expected = before.template As<float>();
+    for (size_t i = 0; i < expected.size(); ++i) expected[i] += ToFloat(x.values()[i]);
+    ExpectSameBits(got[0], RoundedTo<T>(expected), "y");
+  }
+}
+
 class Add : public EveryTarget {};
 
 TEST_P(Add, AddsToY) {
-  for (int64_t size : {1, 3, 17, 63, 64, 65, 1000, 40000}) {
-    TestTensor x = TestTensor::Random({size}, 1);
-    const TestTensor before = TestTensor::Random({size}, 2);
-    const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor y = before;
-      cpu::Add({x.view(), y.view()}, threads);
-      return Results{y.values()};
-    });
-    std::vector<float> expected = before.values();
-    for (size_t i = 0; i < expected.size(); ++i) expected[i] += x.values()[i];
-    ExpectSameBits(got[0], expected, "y");
-  }
+  ExpectSumInY<float>();
+  ExpectSumInY<BFloat16>();
 }
 
 class Reductions : public EveryTarget {};

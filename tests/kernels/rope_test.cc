@@ -44,21 +44,20 @@ struct Case {
 constexpr Case kCases[] = {
     {1, 1, 1, 2}, {2, 3, 1, 6}, {1, 17, 3, 34}, {2, 65, 4, 64}, {3, 50, 2, 126}};
 
-class Rope : public EveryTarget {};
-
-TEST_P(Rope, MatchesReferenceAndTurnsBack) {
+template <class T>
+void ExpectRopeMatchesReferenceAndTurnsBack() {
   for (const auto [batch, tokens, heads, head_dim] : kCases) {
-    SCOPED_TRACE(fmt::format("{} x {} x {} x {}", batch, tokens, heads, head_dim));
+    SCOPED_TRACE(fmt::format("{} x {} x {} x {} of {}", batch, tokens, heads, head_dim,
+                             NameOf(DTypeOf<T>::value)));
     TestTensor cosine({tokens, head_dim / 2}), sine({tokens, head_dim / 2});
     cpu::RopeTable({Positions({5, 2, tokens}), 10000.0, cosine.view(), sine.view()}, 1);
-    TestTensor x = TestTensor::Random({batch, tokens, heads, head_dim}, 1);
-    TestTensor back = x;
+    const auto x = TensorOf<T>::Random({batch, tokens, heads, head_dim}, 1);
     const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor turned = x;
+      TensorOf<T> turned = x;
       cpu::Rope({turned.view(), cosine.view(), sine.view()}, threads);
-      back = turned;
+      TensorOf<T> back = turned;
       cpu::Rope({back.view(), cosine.view(), sine.view(), true}, threads);
-      return Results{turned.values(), back.values()};
+      return Results{turned.template As<float>(), back.template As<float>()};
     });
     const auto sequence = static_cast<size_t>(tokens * heads * head_dim);
     for (size_t b = 0; b < static_cast<size_t>(batch); ++b) {
@@ -66,16 +65,25 @@ TEST_P(Rope, MatchesReferenceAndTurnsBack) {
         const float* begin = all.data() + b * sequence;
         return std::vector<float>(begin, begin + sequence);
       };
-      const std::vector<float> in = part(x.values());
+      const std::vector<float> in = part(x.template As<float>());
       const std::vector<double> in64(in.begin(), in.end());
       const auto truth =
           reference::Rope<double>(in64, heads, cosine.As<double>(), sine.As<double>(), tokens);
       const auto plain = reference::Rope<float>(in, heads, cosine.values(), sine.values(), tokens);
-      ExpectAsGoodAsPlain(part(got[0]), truth, plain, "turned");
+      ExpectAsGoodAsPlain(part(got[0]), truth, RoundedTo<T>(plain), "turned");
+      // Two roundings of numbers below 4.
+      const float tolerance = std::is_same_v<T, float> ? 1e-6f : 0x1p-6f;
       const std::vector<float> turned_back = part(got[1]);
-      for (size_t i = 0; i < sequence; ++i) ASSERT_NEAR(turned_back[i], in[i], 1e-6) << i;
+      for (size_t i = 0; i < sequence; ++i) ASSERT_NEAR(turned_back[i], in[i], tolerance) << i;
     }
   }
+}
+
+class Rope : public EveryTarget {};
+
+TEST_P(Rope, MatchesReferenceAndTurnsBack) {
+  ExpectRopeMatchesReferenceAndTurnsBack<float>();
+  ExpectRopeMatchesReferenceAndTurnsBack<BFloat16>();
 }
 
 ANNULUS_ON_EVERY_TARGET(Rope);

@@ -6,50 +6,67 @@
 namespace annulus::kernels::testing {
 namespace {
 
-class SwiGlu : public EveryTarget {};
-
-TEST_P(SwiGlu, MatchesReference) {
+template <class T>
+void ExpectSwiGluMatchesReference() {
   for (const auto [rows, width] : kExtents) {
-    SCOPED_TRACE(fmt::format("{} x {}", rows, width));
-    TestTensor gate = TestTensor::Random({rows, width}, 1, 10);
-    TestTensor up = TestTensor::Random({rows, width}, 2);
+    SCOPED_TRACE(fmt::format("{} x {} of {}", rows, width, NameOf(DTypeOf<T>::value)));
+    auto gate = TensorOf<T>::Random({rows, width}, 1, 10);
+    auto up = TensorOf<T>::Random({rows, width}, 2);
     const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor y({rows, width}), over_gate = gate, over_up = up;
+      TensorOf<T> y({rows, width}), over_gate = gate, over_up = up;
       cpu::SwiGlu({gate.view(), up.view(), y.view()}, threads);
       cpu::SwiGlu({over_gate.view(), up.view(), over_gate.view()}, threads);
       cpu::SwiGlu({gate.view(), over_up.view(), over_up.view()}, threads);
-      return Results{y.values(), over_gate.values(), over_up.values()};
+      return Results{y.template As<float>(), over_gate.template As<float>(),
+                     over_up.template As<float>()};
     });
-    ExpectAsGoodAsPlain(got[0], reference::SwiGlu<double>(gate.As<double>(), up.As<double>()),
-                        reference::SwiGlu<float>(gate.values(), up.values()), "y");
+    ExpectAsGoodAsPlain(
+        got[0], reference::SwiGlu<double>(gate.template As<double>(), up.template As<double>()),
+        RoundedTo<T>(reference::SwiGlu<float>(gate.template As<float>(), up.template As<float>())),
+        "y");
     ExpectSameBits(got[1], got[0], "y over gate");
     ExpectSameBits(got[2], got[0], "y over up");
+  }
+}
+
+class SwiGlu : public EveryTarget {};
+
+TEST_P(SwiGlu, MatchesReference) {
+  ExpectSwiGluMatchesReference<float>();
+  ExpectSwiGluMatchesReference<BFloat16>();
+}
+
+template <class T>
+void ExpectSwiGluBackwardMatchesReference() {
+  for (const auto [rows, width] : kExtents) {
+    SCOPED_TRACE(fmt::format("{} x {} of {}", rows, width, NameOf(DTypeOf<T>::value)));
+    auto dy = TensorOf<T>::Random({rows, width}, 1);
+    auto gate = TensorOf<T>::Random({rows, width}, 2, 10);
+    auto up = TensorOf<T>::Random({rows, width}, 3);
+    const auto got = SameForAnyThreads([&](int threads) {
+      TensorOf<T> dgate({rows, width}), dup({rows, width}), over_gate = gate, over_up = up;
+      cpu::SwiGluBackward({dy.view(), gate.view(), up.view(), dgate.view(), dup.view()}, threads);
+      cpu::SwiGluBackward(
+          {dy.view(), over_gate.view(), over_up.view(), over_gate.view(), over_up.view()}, threads);
+      return Results{dgate.template As<float>(), dup.template As<float>(),
+                     over_gate.template As<float>(), over_up.template As<float>()};
+    });
+    const auto truth = reference::SwiGluBackward<double>(
+        dy.template As<double>(), gate.template As<double>(), up.template As<double>());
+    const auto plain = reference::SwiGluBackward<float>(
+        dy.template As<float>(), gate.template As<float>(), up.template As<float>());
+    ExpectAsGoodAsPlain(got[0], truth.dgate, RoundedTo<T>(plain.dgate), "dgate");
+    ExpectAsGoodAsPlain(got[1], truth.dup, RoundedTo<T>(plain.dup), "dup");
+    ExpectSameBits(got[2], got[0], "dgate over gate");
+    ExpectSameBits(got[3], got[1], "dup over up");
   }
 }
 
 class SwiGluBackward : public EveryTarget {};
 
 TEST_P(SwiGluBackward, MatchesReference) {
-  for (const auto [rows, width] : kExtents) {
-    SCOPED_TRACE(fmt::format("{} x {}", rows, width));
-    TestTensor dy = TestTensor::Random({rows, width}, 1);
-    TestTensor gate = TestTensor::Random({rows, width}, 2, 10);
-    TestTensor up = TestTensor::Random({rows, width}, 3);
-    const auto got = SameForAnyThreads([&](int threads) {
-      TestTensor dgate({rows, width}), dup({rows, width}), over_gate = gate, over_up = up;
-      cpu::SwiGluBackward({dy.view(), gate.view(), up.view(), dgate.view(), dup.view()}, threads);
-      cpu::SwiGluBackward(
-          {dy.view(), over_gate.view(), over_up.view(), over_gate.view(), over_up.view()}, threads);
-      return Results{dgate.values(), dup.values(), over_gate.values(), over_up.values()};
-    });
-    const auto truth =
-        reference::SwiGluBackward<double>(dy.As<double>(), gate.As<double>(), up.As<double>());
-    const auto plain = reference::SwiGluBackward<float>(dy.values(), gate.values(), up.values());
-    ExpectAsGoodAsPlain(got[0], truth.dgate, plain.dgate, "dgate");
-    ExpectAsGoodAsPlain(got[1], truth.dup, plain.dup, "dup");
-    ExpectSameBits(got[2], got[0], "dgate over gate");
-    ExpectSameBits(got[3], got[1], "dup over up");
-  }
+  ExpectSwiGluBackwardMatchesReference<float>();
+  ExpectSwiGluBackwardMatchesReference<BFloat16>();
 }
 
 // Far out the exponential neither overflows nor makes a NaN, and a NaN is not hidden.

@@ -11,27 +11,49 @@
 #include <limits>
 #include <random>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
+#include "kernels/base/bfloat16.h"
 #include "kernels/base/view.h"
 
 namespace annulus::kernels::testing {
 
-// An f32 tensor in memory of exactly its size. What a kernel is to overwrite starts as NaN, so that
-// an element left out is seen.
-class TestTensor {
+// T is float or BFloat16.
+template <class T>
+T FromFloat(float x) {
+  if constexpr (std::is_same_v<T, float>) {
+    return x;
+  } else {
+    return ToBFloat16(x);
+  }
+}
+inline float ToFloat(float x) { return x; }
+
+// What a plain implementation would store of its f32 results in elements of T.
+template <class T>
+std::vector<float> RoundedTo(std::vector<float> values) {
+  for (float& value : values) value = ToFloat(FromFloat<T>(value));
+  return values;
+}
+
+// A tensor in memory of exactly its size. What a kernel is to overwrite starts as NaN, so that an
+// element left out is seen.
+template <class T>
+class TensorOf {
  public:
-  explicit TestTensor(std::initializer_list<int64_t> dims)
-      : view_(nullptr, DType::kF32, dims),
-        values_(static_cast<size_t>(view_.size()), std::numeric_limits<float>::quiet_NaN()) {}
+  explicit TensorOf(std::initializer_list<int64_t> dims)
+      : view_(nullptr, DTypeOf<T>::value, dims),
+        values_(static_cast<size_t>(view_.size()),
+                FromFloat<T>(std::numeric_limits<float>::quiet_NaN())) {}
 
   // Uniform in [-magnitude, magnitude), the same for the same seed.
-  static TestTensor Random(std::initializer_list<int64_t> dims, unsigned seed,
-                           float magnitude = 2.0f) {
-    TestTensor tensor(dims);
+  static TensorOf Random(std::initializer_list<int64_t> dims, unsigned seed,
+                         float magnitude = 2.0f) {
+    TensorOf tensor(dims);
     std::mt19937 bits(seed);
     std::uniform_real_distribution<float> uniform(-magnitude, magnitude);
-    for (float& value : tensor.values_) value = uniform(bits);
+    for (T& value : tensor.values_) value = FromFloat<T>(uniform(bits));
     return tensor;
   }
 
@@ -41,17 +63,21 @@ class TestTensor {
     return view;
   }
 
-  std::vector<float>& values() { return values_; }
-  const std::vector<float>& values() const { return values_; }
+  std::vector<T>& values() { return values_; }
+  const std::vector<T>& values() const { return values_; }
   template <class Real>
   std::vector<Real> As() const {
-    return {values_.begin(), values_.end()};
+    std::vector<Real> widened;
+    for (const T& value : values_) widened.push_back(static_cast<Real>(ToFloat(value)));
+    return widened;
   }
 
  private:
   View view_;
-  std::vector<float> values_;
+  std::vector<T> values_;
 };
+
+using TestTensor = TensorOf<float>;
 
 inline ConstView Tokens(const std::vector<int32_t>& tokens) {
   return ConstView(tokens.data(), DType::kI32, {static_cast<int64_t>(tokens.size())});
@@ -67,8 +93,8 @@ inline std::vector<int32_t> RandomTokens(int64_t count, int32_t lowest, int32_t 
   return tokens;
 }
 
-// The largest error may be twice that of a plain f32 implementation, plus a floor of four roundings
-// of the largest element.
+// The largest error may be twice that of a plain implementation with f32 arithmetic and results of
+// the same dtype, plus a floor of four roundings of the largest element to f32.
 inline void ExpectAsGoodAsPlain(const std::vector<float>& got, const std::vector<double>& truth,
                                 const std::vector<float>& plain, std::string_view what) {
   ASSERT_EQ(got.size(), truth.size()) << what;

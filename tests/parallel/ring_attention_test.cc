@@ -11,6 +11,7 @@
 #include <mutex>
 #include <ostream>
 
+#include "kernels/base/bfloat16.h"
 #include "kernels/cpu/cpu_table.h"
 #include "parallel/dry_communicator.h"
 #include "parallel/local_communicator.h"
@@ -29,10 +30,11 @@ struct Case {
   kernels::MaskKind mask;
   int64_t kv_heads;
   int64_t length;
+  DType dtype = DType::kF32;
 
   friend void PrintTo(const Case& c, std::ostream* out) {
-    *out << fmt::format("P{}_{}_{}_kv{}_n{}", c.ranks, NameOf(c.partition), kernels::NameOf(c.mask),
-                        c.kv_heads, c.length);
+    *out << fmt::format("P{}_{}_{}_kv{}_n{}_{}", c.ranks, NameOf(c.partition),
+                        kernels::NameOf(c.mask), c.kv_heads, c.length, NameOf(c.dtype));
   }
 };
 
@@ -66,11 +68,12 @@ struct Whole {
                                                .kv_heads = c.kv_heads,
                                                .head_dim = kHeadDim,
                                                .scale = shape.scale,
-                                               .dtype = DType::kF32,
+                                               .dtype = c.dtype,
                                                .queries = all,
                                                .mask = mask},
                                               all, static_cast<uint32_t>(length * 31 + c.ranks));
     dout = reference::RandomNormal(inputs.query_elements(), 77);
+    reference::RoundTo(c.dtype, &dout);
   }
 
   int64_t length;
@@ -124,6 +127,26 @@ struct Shard {
   }
 };
 
+// The elements of a tensor of f32 or bf16, and back.
+std::vector<float> Read(const View& view) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < view.size(); ++i) {
+    values.push_back(view.dtype == DType::kF32 ? view.As<float>()[i]
+                                               : ToFloat(view.As<kernels::BFloat16>()[i]));
+  }
+  return values;
+}
+void Write(const std::vector<float>& values, const View& view) {
+  for (int64_t i = 0; i < view.size(); ++i) {
+    const float value = values[static_cast<size_t>(i)];
+    if (view.dtype == DType::kF32) {
+      view.As<float>()[i] = value;
+    } else {
+      view.As<kernels::BFloat16>()[i] = kernels::ToBFloat16(value);
+    }
+  }
+}
+
 void RunRank(const Whole& whole, const Case& c, Communicator& context, Results& results,
              std::mutex& mutex) {
   runtime::Arena arena(int64_t{64} << 20);
@@ -131,24 +154,30 @@ void RunRank(const Whole& whole, const Case& c, Communicator& context, Results& 
   kernels::Kernels kernels(table, arena);
   const Partition partition(c.partition, c.length, context.size());
   const int64_t tokens = partition.local_tokens();
-  const auto allocate = [&](std::initializer_list<int64_t> dims) {
-    const View view = arena.Allocate(DType::kF32, dims, MemoryCategory::kActivations, "test");
-    std::fill_n(view.As<float>(), view.size(), NAN);
+  const auto allocate = [&](DType dtype, std::initializer_list<int64_t> dims) {
+    const View view = arena.Allocate(dtype, dims, MemoryCategory::kActivations, "test");
+    Write(std::vector<float>(static_cast<size_t>(view.size()), NAN), view);
     return view;
   };
-  const auto heads = [&] { return allocate({kBatch, tokens, kHeads, kHeadDim}); };
-  const auto keys = [&] { return allocate({2, kBatch, tokens, c.kv_heads * kHeadDim}); };
+  const auto heads = [&] { return allocate(c.dtype, {kBatch, tokens, kHeads, kHeadDim}); };
+  const auto keys = [&](DType dtype) {
+    return allocate(dtype, {2, kBatch, tokens, c.kv_heads * kHeadDim});
+  };
   const View q = heads(), out = heads(), dout = heads(), dq = heads();
-  const View kv = keys(), dkv = keys();
-  const View lse = allocate({kBatch, kHeads, tokens});
+  const View kv = keys(c.dtype), dkv = keys(DType::kF32);
+  const View lse = allocate(DType::kF32, {kBatch, kHeads, tokens});
   const kernels::Positions positions = partition.PositionsOf(context.rank());
   const Shard query_shard{positions, c.length, kHeads * kHeadDim};
   const Shard key_shard{positions, c.length, c.kv_heads * kHeadDim};
-  float* const values = kv.As<float>() + kv.size() / 2;
-  query_shard.Take(whole.inputs.q, q.As<float>());
-  query_shard.Take(whole.dout, dout.As<float>());
-  key_shard.Take(whole.inputs.k, kv.As<float>());
-  key_shard.Take(whole.inputs.v, values);
+  std::vector<float> queries(static_cast<size_t>(q.size())),
+      keys_values(static_cast<size_t>(kv.size()));
+  query_shard.Take(whole.inputs.q, queries.data());
+  Write(queries, q);
+  query_shard.Take(whole.dout, queries.data());
+  Write(queries, dout);
+  key_shard.Take(whole.inputs.k, keys_values.data());
+  key_shard.Take(whole.inputs.v, keys_values.data() + kv.size() / 2);
+  Write(keys_values, kv);
 
   RingAttention ring(kernels, arena, context, partition, whole.mask);
   const auto top = arena.Top();
@@ -157,8 +186,8 @@ void RunRank(const Whole& whole, const Case& c, Communicator& context, Results& 
   EXPECT_EQ(arena.Top(), top);
 
   const std::lock_guard lock(mutex);
-  query_shard.Put(out.As<float>(), results.out);
-  query_shard.Put(dq.As<float>(), results.dq);
+  query_shard.Put(Read(out).data(), results.out);
+  query_shard.Put(Read(dq).data(), results.dq);
   key_shard.Put(dkv.As<float>(), results.dk);
   key_shard.Put(dkv.As<float>() + dkv.size() / 2, results.dv);
   for (int64_t row = 0; row < kBatch * kHeads; ++row) {
@@ -229,6 +258,9 @@ std::vector<Case> Cases() {
       // Ranks without a single token, and a last rank with almost none.
       cases.push_back({ranks, partition, kernels::MaskKind::kCausal, 4, 5});
       cases.push_back({ranks, partition, kernels::MaskKind::kFull, 4, 1});
+      if (ranks <= 4) {
+        cases.push_back({ranks, partition, kernels::MaskKind::kCausal, 2, 101, DType::kBF16});
+      }
     }
   }
   return cases;
@@ -236,6 +268,25 @@ std::vector<Case> Cases() {
 
 INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(Cases()),
                          testing::PrintToStringParamName());
+
+// Keys travel in their own dtype, their gradients in f32.
+TEST(RingTraffic, OfBf16KeysIsHalf) {
+  constexpr int64_t kLength = 64, kRanks = 4, kTokens = kLength / kRanks;
+  const Case f32{kRanks, PartitionKind::kZigzag, kernels::MaskKind::kCausal, 2, kLength};
+  Case bf16 = f32;
+  bf16.dtype = DType::kBF16;
+  for (const Case& c : {f32, bf16}) {
+    const Whole whole(c);
+    Results results(whole);
+    std::mutex mutex;
+    RunRanks(kRanks, [&](Communicator& context) {
+      RunRank(whole, c, context, results, mutex);
+      constexpr int64_t kBlock = 2 * kBatch * kTokens * 2 * kHeadDim;  // keys and values of 2 heads
+      EXPECT_EQ(context.counters().bytes_sent,
+                2 * (kRanks - 1) * kBlock * SizeOf(c.dtype) + kRanks * kBlock * 4);
+    });
+  }
+}
 
 TEST(RingSchedule, EveryBlockVisitsEveryRankAndGoesHome) {
   for (int ranks : {1, 2, 3, 7}) {

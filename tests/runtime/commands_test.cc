@@ -107,8 +107,8 @@ TEST(CommandsTest, BenchRefusesWhatItCannotMeasure) {
     EXPECT_EQ(outcome.status, 2);
     return outcome.err;
   };
-  EXPECT_EQ(error("--bench.dtype", "f32,bf16"),
-            "annulus: error: bench.dtype: bf16 is not in this version; valid: f32\n");
+  EXPECT_EQ(error("--bench.dtype", "f32,f64"),
+            "annulus: error: bench.dtype: 'f64' is unknown; valid: f32, bf16\n");
   EXPECT_THAT(error("--bench.mask", "causal,sparse"),
               HasSubstr("'sparse' is unknown; valid: full"));
   EXPECT_EQ(error("--bench.n", "64,128,64"), "annulus: error: bench.n: 64 is given twice\n");
@@ -163,13 +163,14 @@ TEST(CommandsTest, InfoSaysTheSameToPeopleAndMachines) {
   std::ifstream file(path);
   const auto json = nlohmann::json::parse(file);
   std::filesystem::remove(path);
-  for (const char* section : {"build", "machine", "launch"}) {
+  for (const char* section : {"build", "machine", "kernels", "launch"}) {
     ASSERT_TRUE(json.contains(section));
     EXPECT_THAT(outcome.out, HasSubstr(section));
     for (const auto& [key, value] : json[section].items()) {
       EXPECT_THAT(outcome.out, HasSubstr("\n  " + key + " "));
     }
   }
+  EXPECT_TRUE(json["kernels"].contains("bf16_products"));
   EXPECT_EQ(json["launch"]["ranks"], 1000000);
   EXPECT_EQ(json["launch"]["threads_per_rank"], 1);
   ASSERT_GE(json["warnings"].size(), 1u);

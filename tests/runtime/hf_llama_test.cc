@@ -47,6 +47,12 @@ TEST(HfLlamaTest, ConfigHoldsEverySize) {
   EXPECT_TRUE(json["bos_token_id"].is_null());
 }
 
+TEST(HfLlamaTest, ConfigNamesTheStoredType) {
+  HfLlamaConfig config = kTiny;
+  config.dtype = kernels::DType::kBF16;
+  EXPECT_EQ(nlohmann::json::parse(HfLlamaConfigJson(config))["torch_dtype"], "bfloat16");
+}
+
 TEST(HfLlamaTest, ParametersBearTheirNamesAndShapes) {
   const auto parameters = HfLlamaParameters(kTiny);
   ASSERT_EQ(parameters.size(), 1U + 2 * 9 + 2);

@@ -24,7 +24,7 @@ void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& bl
                            const KeyBlockGradient& gradient, View scratch, int threads);
 void AttentionBackwardFinish(const AttentionBackwardArgs& args, View dq, int threads);
 
-// The instruction set the kernel runs on here, as in "avx512" or "avx2".
-std::string AttentionIsa();
+// The instruction set that serves tensors of `dtype` here, as in "avx512" or "avx2".
+std::string AttentionIsa(DType dtype);
 
 }  // namespace annulus::kernels::cpu

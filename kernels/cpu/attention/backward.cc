@@ -1,7 +1,7 @@
 // Backward driver. A task is one tile of keys of one key/value head (or all its tiles, when there
 // are heads enough for every thread); it walks the strips of all query heads that read that head.
-// Traffic per tile and strip: Q^T, dO^T and dQ^T lanes and the rows of Q and dO, 7 * 64 * D; the
-// tile's K, V, dK, dV, P and dS stay in the second-level cache.
+// Traffic per tile and strip: Q and dO read and packed twice, dQ^T read and written, 4 * 64 * D;
+// the tile's K, V, dK, dV, P and dS stay in the second-level cache.
 #include <omp.h>
 
 #include <atomic>
@@ -17,69 +17,61 @@
 namespace annulus::kernels::cpu {
 namespace {
 
-constexpr int64_t kTileKeys = 256;
-
-// The widest vector of any instruction set, in floats: rows of gradients are padded to it.
-constexpr int64_t kMaxWidth = 16;
-
-int64_t PaddedDim(int64_t dim) { return (dim + kMaxWidth - 1) / kMaxWidth * kMaxWidth; }
-
 struct BackwardState {
-  BackwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr) : dim(g.dim) {
+  BackwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr)
+      : dq_floats(kStripQueries * g.padded_dim) {
     Carver carver(memory);
-    q = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
-    dout = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
-    dq = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    dq = carver.Take<float>(g.all_strips * dq_floats);
     lse = carver.Take<float>(g.all_strips * kStripQueries);
     delta = carver.Take<float>(g.all_strips * kStripQueries);
     if (bytes != nullptr) *bytes = carver.bytes();
   }
 
-  float* q_at(int64_t strip) const { return q + strip * kStripQueries * dim; }
-  float* dout_at(int64_t strip) const { return dout + strip * kStripQueries * dim; }
-  float* dq_at(int64_t strip) const { return dq + strip * kStripQueries * dim; }
+  float* dq_at(int64_t strip) const { return dq + strip * dq_floats; }
   float* lse_at(int64_t strip) const { return lse + strip * kStripQueries; }
   float* delta_at(int64_t strip) const { return delta + strip * kStripQueries; }
 
-  int64_t dim;
-  float* q;
-  float* dout;
+  int64_t dq_floats;
   float* dq;
   float* lse;
   float* delta;
 };
 
-// One thread's. Rows of q and dout are kMaxWidth apart from a power of two, so that the rows of a
-// strip spread over all sets of the first-level cache.
+// One thread's. What lies across is kMaxWidth apart from a power of two, so that its rows spread
+// over all sets of the first-level cache.
 struct BackwardScratch {
-  BackwardScratch(const Geometry& g, void* memory)
-      : row_stride(PaddedDim(g.dim) + kMaxWidth), gradient_stride(PaddedDim(g.dim)) {
+  BackwardScratch(const Geometry& g, int64_t tile_keys, void* memory)
+      : across_stride(g.padded_dim + kMaxWidth) {
+    const int64_t across_words = kStripQueries / g.elements_per_word * across_stride;
     Carver carver(memory);
-    k = carver.Take<float>(kTileKeys * g.dim);
-    v = carver.Take<float>(kTileKeys * g.dim);
-    k_panels = carver.Take<float>(kTileKeys * g.dim);
-    dk = carver.Take<float>(kTileKeys * gradient_stride);
-    dv = carver.Take<float>(kTileKeys * gradient_stride);
-    q_rows = carver.Take<float>(kStripQueries * row_stride);
-    dout_rows = carver.Take<float>(kStripQueries * row_stride);
-    probabilities = carver.Take<float>(kTileKeys * kStripQueries);
-    dscores = carver.Take<float>(kTileKeys * kStripQueries);
-    bits = carver.Take<uint64_t>(kTileKeys);
+    k = carver.Take<float>(tile_keys * g.dim_words);
+    v = carver.Take<float>(tile_keys * g.dim_words);
+    k_panels = carver.Take<float>(g.PanelWords(tile_keys));
+    dk = carver.Take<float>(tile_keys * g.padded_dim);
+    dv = carver.Take<float>(tile_keys * g.padded_dim);
+    q = carver.Take<float>(kStripQueries * g.dim_words);
+    dout = carver.Take<float>(kStripQueries * g.dim_words);
+    q_across = carver.Take<float>(across_words);
+    dout_across = carver.Take<float>(across_words);
+    probabilities = carver.Take<float>(tile_keys * kStripQueries);
+    dscores = carver.Take<float>(tile_keys * kStripQueries);
+    tile = {tile_keys, g.key_multiple, carver.Take<uint64_t>(tile_keys)};
     bytes = carver.bytes();
   }
 
-  int64_t row_stride;
-  int64_t gradient_stride;
+  int64_t across_stride;
   float* k;
   float* v;
   float* k_panels;
   float* dk;
   float* dv;
-  float* q_rows;
-  float* dout_rows;
+  float* q;
+  float* dout;
+  float* q_across;
+  float* dout_across;
   float* probabilities;
   float* dscores;
-  uint64_t* bits;
+  KeyTile tile;
   int64_t bytes;
 };
 
@@ -132,10 +124,10 @@ class BackwardFolder {
         block_(block),
         gradient_(gradient),
         turnstile_(turnstile),
-        geometry_(args.problem),
+        geometry_(args.problem, tiles),
         state_(geometry_, args.state.data),
         query_tiles_(args.problem.queries, kStripQueries),
-        key_tiles_(block.positions, kTileKeys) {
+        key_tiles_(block.positions, geometry_.Tiles(block.positions.tokens()).backward_keys) {
     const int64_t kv_heads = args.problem.batch * geometry_.kv_heads;
     const int64_t tiles_per_head = key_tiles_.count();
     task_tiles_ = kv_heads >= 4 * threads ? std::max<int64_t>(tiles_per_head, 1) : 1;
@@ -165,13 +157,13 @@ class BackwardFolder {
       for (int64_t h = 0; h < geometry_.group; ++h) {
         const int64_t head = task.kv_head * geometry_.group + h;
         const int64_t strip = geometry_.Strip(task.batch, head, s);
-        bool rows_packed = false;
-        ForEachKeySpan(args_.problem.mask, queries.run, keys.run, scratch.bits, kTileKeys,
+        bool queries_packed = false;
+        ForEachKeySpan(args_.problem.mask, queries.run, keys.run, scratch.tile,
                        [&](const KeySpan& span) {
                          if (!packed) PackKeys(task, keys, scratch);
                          packed = true;
-                         if (!rows_packed) PackQueries(task.batch, head, queries, scratch);
-                         rows_packed = true;
+                         if (!queries_packed) PackQueries(task.batch, head, queries, scratch);
+                         queries_packed = true;
                          FoldSpan(Tile(span, queries.run.count, strip, scratch), strip, t);
                        });
         turnstile_.Pass(strip, t);
@@ -184,19 +176,21 @@ class BackwardFolder {
                 const BackwardScratch& scratch) const {
     const Rows k = Geometry::HeadRows(block_.k, task.batch, task.kv_head, keys);
     const Rows v = Geometry::HeadRows(block_.v, task.batch, task.kv_head, keys);
-    tiles_.pack_rows(k, scratch.k, geometry_.dim);
-    tiles_.pack_rows(v, scratch.v, geometry_.dim);
-    tiles_.pack_panels(k, scratch.k_panels, kTileKeys);
-    std::fill_n(scratch.dk, keys.run.count * scratch.gradient_stride, 0.0f);
-    std::fill_n(scratch.dv, keys.run.count * scratch.gradient_stride, 0.0f);
+    tiles_.pack_rows(k, scratch.k);
+    tiles_.pack_rows(v, scratch.v);
+    tiles_.pack_panels(k, scratch.k_panels, scratch.tile.keys);
+    std::fill_n(scratch.dk, scratch.tile.keys * geometry_.padded_dim, 0.0f);
+    std::fill_n(scratch.dv, scratch.tile.keys * geometry_.padded_dim, 0.0f);
   }
 
   void PackQueries(int64_t batch, int64_t head, const PositionTile& queries,
                    const BackwardScratch& scratch) const {
-    tiles_.pack_rows(Geometry::HeadRows(args_.q, batch, head, queries), scratch.q_rows,
-                     scratch.row_stride);
-    tiles_.pack_rows(Geometry::HeadRows(args_.dout, batch, head, queries), scratch.dout_rows,
-                     scratch.row_stride);
+    const Rows q = Geometry::HeadRows(args_.q, batch, head, queries);
+    const Rows dout = Geometry::HeadRows(args_.dout, batch, head, queries);
+    tiles_.pack_lanes(q, scratch.q);
+    tiles_.pack_across(q, scratch.q_across, scratch.across_stride);
+    tiles_.pack_lanes(dout, scratch.dout);
+    tiles_.pack_across(dout, scratch.dout_across, scratch.across_stride);
   }
 
   BackwardTile Tile(const KeySpan& span, int64_t queries, int64_t strip,
@@ -205,15 +199,14 @@ class BackwardFolder {
     tile.keys = span;
     tile.queries = queries;
     tile.dim = geometry_.dim;
-    tile.row_stride = scratch.row_stride;
-    tile.gradient_stride = scratch.gradient_stride;
+    tile.across_stride = scratch.across_stride;
     tile.scale = args_.problem.scale;
-    tile.q = state_.q_at(strip);
-    tile.dout = state_.dout_at(strip);
+    tile.q = scratch.q;
+    tile.dout = scratch.dout;
     tile.lse = state_.lse_at(strip);
     tile.delta = state_.delta_at(strip);
-    tile.q_rows = scratch.q_rows;
-    tile.dout_rows = scratch.dout_rows;
+    tile.q_across = scratch.q_across;
+    tile.dout_across = scratch.dout_across;
     tile.k = scratch.k;
     tile.v = scratch.v;
     tile.k_panels = scratch.k_panels;
@@ -234,9 +227,9 @@ class BackwardFolder {
 
   void AddGradients(const BackwardTask& task, const PositionTile& keys,
                     const BackwardScratch& scratch) const {
-    AddRows(scratch.dk, scratch.gradient_stride, args_.problem.scale,
+    AddRows(scratch.dk, geometry_.padded_dim, args_.problem.scale,
             Geometry::HeadRows(gradient_.dk, task.batch, task.kv_head, keys));
-    AddRows(scratch.dv, scratch.gradient_stride, 1.0f,
+    AddRows(scratch.dv, geometry_.padded_dim, 1.0f,
             Geometry::HeadRows(gradient_.dv, task.batch, task.kv_head, keys));
   }
 
@@ -289,20 +282,22 @@ int64_t TurnBytes(const Geometry& g) {
 
 }  // namespace
 
-int64_t FusedAttention::BackwardStateBytes(const AttentionProblem& problem) {
+int64_t FusedAttention::BackwardStateBytes(const AttentionProblem& problem) const {
   int64_t bytes = 0;
-  BackwardState(Geometry(problem), nullptr, &bytes);
+  BackwardState(Geometry(problem, tiles_), nullptr, &bytes);
   return bytes;
 }
 
-int64_t FusedAttention::BackwardScratchBytes(const AttentionProblem& problem, int threads) {
-  const Geometry g(problem);
-  return TurnBytes(g) + threads * BackwardScratch(g, nullptr).bytes;
+int64_t FusedAttention::BackwardScratchBytes(const AttentionProblem& problem,
+                                             int64_t key_tokens) const {
+  const Geometry g(problem, tiles_);
+  const int64_t tile_keys = g.Tiles(key_tokens).backward_keys;
+  return TurnBytes(g) + threads_ * BackwardScratch(g, tile_keys, nullptr).bytes;
 }
 
 void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
   Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
-  const Geometry g(args.problem);
+  const Geometry g(args.problem, tiles_);
   const BackwardState state(g, args.state.data);
   const PositionTiles tiles(args.problem.queries, kStripQueries);
   const float* lse = args.lse.As<float>();
@@ -311,9 +306,7 @@ void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
     const PositionTile tile = tiles.at(s);
     const Rows out = Geometry::HeadRows(args.out, batch, head, tile);
     const Rows dout = Geometry::HeadRows(args.dout, batch, head, tile);
-    tiles_.pack_lanes(Geometry::HeadRows(args.q, batch, head, tile), state.q_at(strip));
-    tiles_.pack_lanes(dout, state.dout_at(strip));
-    std::fill_n(state.dq_at(strip), kStripQueries * g.dim, 0.0f);
+    std::fill_n(state.dq_at(strip), state.dq_floats, 0.0f);
     // +inf makes every probability of an absent or fully masked query an exact zero.
     std::fill_n(state.lse_at(strip), kStripQueries, std::numeric_limits<float>::infinity());
     std::fill_n(state.delta_at(strip), kStripQueries, 0.0f);
@@ -331,24 +324,25 @@ void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
 
 void FusedAttention::BackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                                   const KeyBlockGradient& gradient, View scratch) const {
-  const Geometry g(args.problem);
+  const Geometry g(args.problem, tiles_);
   char* memory = static_cast<char*>(scratch.data);
   auto* turns = reinterpret_cast<int32_t*>(memory);
   std::fill_n(turns, g.all_strips, 0);
   memory += TurnBytes(g);
   const BackwardFolder folder(tiles_, args, block, gradient, Turnstile(turns), threads_);
-  const int64_t scratch_bytes = BackwardScratch(g, nullptr).bytes;
+  const int64_t tile_keys = g.Tiles(block.positions.tokens()).backward_keys;
+  const int64_t scratch_bytes = BackwardScratch(g, tile_keys, nullptr).bytes;
   std::atomic<int64_t> next{0};
 #pragma omp parallel num_threads(threads_)
   {
     const FlushDenormals mode;
-    const BackwardScratch own(g, memory + omp_get_thread_num() * scratch_bytes);
+    const BackwardScratch own(g, tile_keys, memory + omp_get_thread_num() * scratch_bytes);
     for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
   }
 }
 
 void FusedAttention::BackwardFinish(const AttentionBackwardArgs& args, View dq) const {
-  const Geometry g(args.problem);
+  const Geometry g(args.problem, tiles_);
   const BackwardState state(g, args.state.data);
   const PositionTiles tiles(args.problem.queries, kStripQueries);
   ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {

@@ -1,12 +1,14 @@
 // Forward driver. A task is a few strips that read the same key/value head; it walks the tiles of
 // keys, packs each once and folds it into every strip of the task.
-// Traffic per task and tile: K and V read and packed once, 2 * tile * D; each strip's O^T read and
-// written once. The tile of K, V and P stays in the second-level cache.
+// Traffic per task: its Q read and packed once; per tile, K and V read and packed once, 2 * tile *
+// D; each strip's O^T read and written. Packed Q, O^T and the tile stay in the second-level cache.
 #include <omp.h>
 
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "kernels/base/denormals.h"
 #include "kernels/cpu/attention/fused_attention.h"
@@ -15,27 +17,21 @@
 namespace annulus::kernels::cpu {
 namespace {
 
-constexpr int64_t kTileKeys = 192;
-// Packing a tile costs about as much as folding a tenth of a strip.
-constexpr int64_t kMaxTaskStrips = 8;
-
 struct ForwardState {
-  ForwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr) : dim(g.dim) {
+  ForwardState(const Geometry& g, void* memory, int64_t* bytes = nullptr)
+      : out_floats(kStripQueries * g.padded_dim) {
     Carver carver(memory);
-    q = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
-    out = carver.Take<float>(g.all_strips * kStripQueries * g.dim);
+    out = carver.Take<float>(g.all_strips * out_floats);
     reference = carver.Take<float>(g.all_strips * kStripQueries);
     sum = carver.Take<float>(g.all_strips * kStripQueries);
     if (bytes != nullptr) *bytes = carver.bytes();
   }
 
-  float* q_at(int64_t strip) const { return q + strip * kStripQueries * dim; }
-  float* out_at(int64_t strip) const { return out + strip * kStripQueries * dim; }
+  float* out_at(int64_t strip) const { return out + strip * out_floats; }
   float* reference_at(int64_t strip) const { return reference + strip * kStripQueries; }
   float* sum_at(int64_t strip) const { return sum + strip * kStripQueries; }
 
-  int64_t dim;
-  float* q;
+  int64_t out_floats;
   float* out;
   float* reference;
   float* sum;
@@ -43,19 +39,24 @@ struct ForwardState {
 
 // One thread's.
 struct ForwardScratch {
-  ForwardScratch(const Geometry& g, void* memory) {
+  ForwardScratch(const Geometry& g, const TileSizes& sizes, void* memory)
+      : q_words(kStripQueries * g.dim_words) {
+    const int64_t keys = sizes.forward_keys;
     Carver carver(memory);
-    k = carver.Take<float>(kTileKeys * g.dim);
-    v = carver.Take<float>(kTileKeys * g.dim);
-    probabilities = carver.Take<float>(kTileKeys * kStripQueries);
-    bits = carver.Take<uint64_t>(kTileKeys);
+    q = carver.Take<float>(std::min(sizes.forward_strips, g.strips * g.group) * q_words);
+    k = carver.Take<float>(keys * g.dim_words);
+    v = carver.Take<float>(g.PanelWords(keys));
+    probabilities = carver.Take<float>(keys * kStripQueries);
+    tile = {keys, g.key_multiple, carver.Take<uint64_t>(keys)};
     bytes = carver.bytes();
   }
 
+  int64_t q_words;
+  float* q;  // of the task's strips
   float* k;
   float* v;
   float* probabilities;
-  uint64_t* bits;
+  KeyTile tile;
   int64_t bytes;
 };
 
@@ -74,14 +75,16 @@ class ForwardFolder {
                 int threads)
       : tiles_(tiles),
         problem_(args.problem),
+        q_(args.q),
         block_(block),
-        geometry_(problem_),
+        geometry_(problem_, tiles),
+        sizes_(geometry_.Tiles(block.positions.tokens())),
         state_(geometry_, args.state.data),
         query_tiles_(problem_.queries, kStripQueries),
-        key_tiles_(block.positions, kTileKeys) {
+        key_tiles_(block.positions, sizes_.forward_keys) {
     const int64_t kv_heads = problem_.batch * geometry_.kv_heads;
     const int64_t strips = geometry_.strips * geometry_.group;
-    task_strips_ = std::clamp<int64_t>(kv_heads * strips / (4 * threads), 1, kMaxTaskStrips);
+    task_strips_ = std::clamp<int64_t>(kv_heads * strips / (4 * threads), 1, sizes_.forward_strips);
     tasks_per_head_ = (strips + task_strips_ - 1) / task_strips_;
     tasks_ = kv_heads * tasks_per_head_;
   }
@@ -97,23 +100,30 @@ class ForwardFolder {
   }
 
   void Run(const ForwardTask& task, const ForwardScratch& scratch) const {
-    for (int64_t t = 0; t < key_tiles_.count(); ++t) FoldTile(task, key_tiles_.at(t), scratch);
+    std::array<bool, TileSizes::kMostStrips> queries_packed{};
+    for (int64_t t = 0; t < key_tiles_.count(); ++t) {
+      FoldTile(task, key_tiles_.at(t), scratch, queries_packed.data());
+    }
   }
 
  private:
-  void FoldTile(const ForwardTask& task, const PositionTile& keys,
-                const ForwardScratch& scratch) const {
+  void FoldTile(const ForwardTask& task, const PositionTile& keys, const ForwardScratch& scratch,
+                bool* queries_packed) const {
     bool packed = false;
     for (int64_t s = task.begin; s < task.end; ++s) {
       const PositionTile queries = query_tiles_.at(s / geometry_.group);
       const int64_t head = task.kv_head * geometry_.group + s % geometry_.group;
       const int64_t strip = geometry_.Strip(task.batch, head, s / geometry_.group);
-      ForEachKeySpan(problem_.mask, queries.run, keys.run, scratch.bits, kTileKeys,
-                     [&](const KeySpan& span) {
-                       if (!packed) Pack(task, keys, scratch);
-                       packed = true;
-                       FoldSpan(span, queries.run.count, strip, scratch);
-                     });
+      float* q = scratch.q + (s - task.begin) * scratch.q_words;
+      ForEachKeySpan(problem_.mask, queries.run, keys.run, scratch.tile, [&](const KeySpan& span) {
+        if (!packed) Pack(task, keys, scratch);
+        packed = true;
+        if (bool& done = queries_packed[s - task.begin]; !done) {
+          tiles_.pack_lanes(Geometry::HeadRows(q_, task.batch, head, queries), q);
+          done = true;
+        }
+        FoldSpan(span, queries.run.count, {strip, q}, scratch);
+      });
     }
   }
 
@@ -122,18 +132,24 @@ class ForwardFolder {
     const auto rows = [&](const ConstView& x) {
       return Geometry::HeadRows(x, task.batch, task.kv_head, keys);
     };
-    tiles_.pack_rows(rows(block_.k), scratch.k, geometry_.dim);
-    tiles_.pack_panels(rows(block_.v), scratch.v, kTileKeys);
+    tiles_.pack_rows(rows(block_.k), scratch.k);
+    tiles_.pack_panels(rows(block_.v), scratch.v, scratch.tile.keys);
   }
 
-  void FoldSpan(const KeySpan& span, int64_t queries, int64_t strip,
+  struct PackedStrip {
+    int64_t strip;
+    const float* q;
+  };
+
+  void FoldSpan(const KeySpan& span, int64_t queries, const PackedStrip& packed,
                 const ForwardScratch& scratch) const {
+    const int64_t strip = packed.strip;
     ForwardTile tile;
     tile.keys = span;
     tile.queries = queries;
     tile.dim = geometry_.dim;
     tile.scale = problem_.scale;
-    tile.q = state_.q_at(strip);
+    tile.q = packed.q;
     tile.k = scratch.k;
     tile.v = scratch.v;
     tile.out = state_.out_at(strip);
@@ -145,8 +161,10 @@ class ForwardFolder {
 
   const TileKernels& tiles_;
   const AttentionProblem& problem_;
+  const ConstView& q_;
   const KeyBlock& block_;
   Geometry geometry_;
+  TileSizes sizes_;
   ForwardState state_;
   PositionTiles query_tiles_;
   PositionTiles key_tiles_;
@@ -157,25 +175,35 @@ class ForwardFolder {
 
 }  // namespace
 
-int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) {
+// Of the logits of a row, given its reference and the sum of its exponentials; what the kernel's
+// rounding of a scaled reference has added to each of them is taken off.
+double FusedAttention::LogSumExp(float reference, float sum, float scale) const {
+  if (sum == 0) return -std::numeric_limits<double>::infinity();
+  const float log2_scale = scale * std::numbers::log2e_v<float>;
+  const double rounding = double{reference * log2_scale} - double{reference} * log2_scale;
+  return double{reference} * scale + std::log(double{sum}) +
+         (tiles_.scales_reference ? rounding * std::numbers::ln2 : 0.0);
+}
+
+int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) const {
   int64_t bytes = 0;
-  ForwardState(Geometry(problem), nullptr, &bytes);
+  ForwardState(Geometry(problem, tiles_), nullptr, &bytes);
   return bytes;
 }
 
-int64_t FusedAttention::ForwardScratchBytes(const AttentionProblem& problem, int threads) {
-  return threads * ForwardScratch(Geometry(problem), nullptr).bytes;
+int64_t FusedAttention::ForwardScratchBytes(const AttentionProblem& problem,
+                                            int64_t key_tokens) const {
+  const Geometry g(problem, tiles_);
+  return threads_ * ForwardScratch(g, g.Tiles(key_tokens), nullptr).bytes;
 }
 
 void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
   Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
-  const Geometry g(args.problem);
+  const Geometry g(args.problem, tiles_);
   const ForwardState state(g, args.state.data);
-  const PositionTiles tiles(args.problem.queries, kStripQueries);
   ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
     const int64_t strip = g.Strip(batch, head, s);
-    tiles_.pack_lanes(Geometry::HeadRows(args.q, batch, head, tiles.at(s)), state.q_at(strip));
-    std::fill_n(state.out_at(strip), kStripQueries * g.dim, 0.0f);
+    std::fill_n(state.out_at(strip), state.out_floats, 0.0f);
     std::fill_n(state.reference_at(strip), kStripQueries, -std::numeric_limits<float>::infinity());
     std::fill_n(state.sum_at(strip), kStripQueries, 0.0f);
   });
@@ -183,20 +211,22 @@ void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
 
 void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                                  View scratch) const {
+  const Geometry g(args.problem, tiles_);
+  const TileSizes sizes = g.Tiles(block.positions.tokens());
   const ForwardFolder folder(tiles_, args, block, threads_);
-  const int64_t scratch_bytes = ForwardScratchBytes(args.problem, 1);
   std::atomic<int64_t> next{0};
 #pragma omp parallel num_threads(threads_)
   {
     const FlushDenormals mode;
-    const ForwardScratch own(Geometry(args.problem), static_cast<char*>(scratch.data) +
-                                                         omp_get_thread_num() * scratch_bytes);
+    const int64_t bytes = ForwardScratch(g, sizes, nullptr).bytes;
+    const ForwardScratch own(g, sizes,
+                             static_cast<char*>(scratch.data) + omp_get_thread_num() * bytes);
     for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
   }
 }
 
 void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const {
-  const Geometry g(args.problem);
+  const Geometry g(args.problem, tiles_);
   const ForwardState state(g, args.state.data);
   const PositionTiles tiles(args.problem.queries, kStripQueries);
   float* lse_data = lse.As<float>();
@@ -209,7 +239,7 @@ void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, V
     float factor[kStripQueries];
     for (int64_t i = 0; i < kStripQueries; ++i) factor[i] = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
     for (int64_t i = 0; i < tile.run.count; ++i) {
-      row_lse[i] = static_cast<float>(reference[i] + std::log(double{sum[i]}));
+      row_lse[i] = static_cast<float>(LogSumExp(reference[i], sum[i], args.problem.scale));
     }
     tiles_.unpack_lanes(state.out_at(strip), factor, Geometry::HeadRows(out, batch, head, tile));
   });

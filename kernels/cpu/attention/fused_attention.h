@@ -18,22 +18,24 @@ class FusedAttention {
   // `tiles` must outlive this; threads >= 1.
   FusedAttention(const TileKernels& tiles, int threads) : tiles_(tiles), threads_(threads) {}
 
-  // State: 2 * T * D f32 per head (packed q, running output) and two values per query.
-  static int64_t ForwardStateBytes(const AttentionProblem& problem);
-  static int64_t ForwardScratchBytes(const AttentionProblem& problem, int threads);
+  // State: T * D f32 per head, the running output, and two more for every query.
+  int64_t ForwardStateBytes(const AttentionProblem& problem) const;
+  int64_t ForwardScratchBytes(const AttentionProblem& problem, int64_t key_tokens) const;
   void ForwardBegin(const AttentionForwardArgs& args) const;
   void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View scratch) const;
   void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const;
 
-  // State: 3 * T * D f32 per head (packed q and dout, running dq) and two values per query.
-  static int64_t BackwardStateBytes(const AttentionProblem& problem);
-  static int64_t BackwardScratchBytes(const AttentionProblem& problem, int threads);
+  // State: T * D f32 per head, the running dq, and two more for every query.
+  int64_t BackwardStateBytes(const AttentionProblem& problem) const;
+  int64_t BackwardScratchBytes(const AttentionProblem& problem, int64_t key_tokens) const;
   void BackwardBegin(const AttentionBackwardArgs& args) const;
   void BackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                     const KeyBlockGradient& gradient, View scratch) const;
   void BackwardFinish(const AttentionBackwardArgs& args, View dq) const;
 
  private:
+  double LogSumExp(float reference, float sum, float scale) const;
+
   const TileKernels& tiles_;
   int threads_;
 };

@@ -6,6 +6,7 @@
 
 #include "kernels/base/denormals.h"
 #include "kernels/base/ops.h"
+#include "kernels/cpu/attention/tile_sizes.h"
 #include "kernels/cpu/attention/tiles.h"
 
 namespace annulus::kernels::cpu {
@@ -45,25 +46,43 @@ class PositionTiles {
   int64_t size_;
 };
 
+// The room that a tile of keys has, and what its spans must be multiples of.
+struct KeyTile {
+  int64_t keys;
+  int64_t multiple;
+  uint64_t* bits;  // [keys]
+};
+
 // Calls visit(KeySpan) for the maximal spans of keys of a tile that some query of the strip may
-// attend to, in ascending order. `bits` is scratch, one word per key.
+// attend to, in ascending order. `bits` is scratch, one word per key that the tile has room for.
 template <class Visit>
 void ForEachKeySpan(const Mask& mask, const PositionRun& queries, const PositionRun& keys,
-                    uint64_t* bits, int64_t panel_rows, Visit visit) {
+                    const KeyTile& tile, Visit visit) {
+  const int64_t step = tile.multiple, end = (keys.count + step - 1) / step * step;
+  uint64_t* bits = tile.bits;
   switch (mask.Classify(queries, keys)) {
     case Coverage::kSkip:
       return;
     case Coverage::kWhole:
-      visit(KeySpan{0, keys.count, panel_rows, nullptr});
-      return;
+      if (end == keys.count) return visit(KeySpan{0, end, tile.keys, nullptr});
+      std::fill_n(bits, keys.count, ~uint64_t{0});
+      break;
     case Coverage::kPartial:
+      mask.FillBits(queries, keys, bits);
       break;
   }
-  mask.FillBits(queries, keys, bits);
-  for (int64_t begin = 0, end = 0; begin < keys.count; begin = end) {
-    while (begin < keys.count && bits[begin] == 0) ++begin;
-    for (end = begin; end < keys.count && bits[end] != 0;) ++end;
-    if (begin < end) visit(KeySpan{begin, end, panel_rows, bits});
+  std::fill(bits + keys.count, bits + end, uint64_t{0});
+  const auto attended = [&](int64_t key) {
+    return std::any_of(bits + key, bits + key + step, [](uint64_t word) { return word != 0; });
+  };
+  for (int64_t key = 0; key < end;) {
+    if (!attended(key)) {
+      key += step;
+      continue;
+    }
+    const int64_t begin = key;
+    while (key < end && attended(key)) key += step;
+    visit(KeySpan{begin, key, tile.keys, bits});
   }
 }
 
@@ -85,16 +104,33 @@ class Carver {
   int64_t bytes_ = 0;
 };
 
-// The sizes that forward and backward share.
+// Accumulators and rows of gradients are padded to the widest vector of any instruction set.
+inline constexpr int64_t kMaxWidth = 16;
+constexpr int64_t PaddedDim(int64_t dim) { return (dim + kMaxWidth - 1) / kMaxWidth * kMaxWidth; }
+
+// The sizes that forward and backward share. Packed operands are counted in 32-bit words.
 struct Geometry {
-  explicit Geometry(const AttentionProblem& p)
+  Geometry(const AttentionProblem& p, const TileKernels& tiles)
       : dim(p.head_dim),
+        padded_dim(PaddedDim(p.head_dim)),
+        elements_per_word(tiles.operand == Element::kF32 ? 1 : 2),
+        dim_words((dim + tiles.dim_multiple - 1) / tiles.dim_multiple * tiles.dim_multiple /
+                  elements_per_word),
+        key_multiple(tiles.key_multiple),
         heads(p.heads),
         kv_heads(p.kv_heads),
         group(p.heads / p.kv_heads),
         tokens(p.query_tokens()),
         strips(PositionTiles(p.queries, kStripQueries).count()),
         all_strips(p.batch * p.heads * strips) {}
+
+  TileSizes Tiles(int64_t key_tokens) const {
+    return ChooseTileSizes(
+        ThisCoresCaches(),
+        {.head_dim = dim, .operand_bytes = 4 / elements_per_word, .key_tokens = key_tokens});
+  }
+  // Of a tile's panels, whatever their order.
+  int64_t PanelWords(int64_t keys) const { return keys / elements_per_word * padded_dim; }
 
   // The strips of all heads of all sequences, one after the other.
   int64_t Strip(int64_t batch, int64_t head, int64_t strip) const {
@@ -112,7 +148,8 @@ struct Geometry {
             x.dim(2) * x.dim(3), tile.run.count, x.dim(3)};
   }
 
-  int64_t dim, heads, kv_heads, group, tokens, strips, all_strips;
+  int64_t dim, padded_dim, elements_per_word, dim_words, key_multiple;
+  int64_t heads, kv_heads, group, tokens, strips, all_strips;
 
  private:
   static Element ElementOf(const ConstView& x) {

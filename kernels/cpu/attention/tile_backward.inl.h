@@ -7,57 +7,118 @@
 namespace annulus::kernels::cpu {
 namespace {
 
-// P and dS = P * (dP - delta) of M keys. `block` makes S and stores P; `upstream` makes dP and
-// stores dS. A forbidden pair, and every pair of a query with lse = +inf, gets exact zeros.
+// e^x. Scores meet their lse in natural units, one rounding from the exact difference, so that
+// logits of any size cost no accuracy; the factor log2(e) is applied to what is left.
+template <class Isa>
+ANNULUS_INLINE typename Isa::Vec Exp(typename Isa::Vec x) {
+  return Isa::Exp2(Isa::Mul(x, Isa::Set(kLog2E)));
+}
+
+// The scratch of one tile, for the lanes from `first_lane` on. Words of P and dS along a key's
+// queries, for dV and dK; words of dS across keys, for dQ. On f32 operands the two are the same.
+template <class Isa>
+struct BackwardScratch {
+  static constexpr int64_t kRowWords = kLanes<Isa> / Isa::kPerWord;
+  float* p;          // [keys][kRowWords]
+  float* ds;         // [keys][kRowWords]
+  float* ds_across;  // [key words][kLanes]
+};
+
+template <class Isa>
+ANNULUS_INLINE BackwardScratch<Isa> ScratchOf(const BackwardTile& tile, int64_t first_lane) {
+  const int64_t keys = tile.keys.end - tile.keys.begin;
+  float* p = tile.probabilities + first_lane * keys;
+  float* ds = tile.dscores + first_lane * keys;
+  if constexpr (Isa::kPerWord == 1) return {p, ds, ds};
+  return {p, ds, ds + keys * BackwardScratch<Isa>::kRowWords};
+}
+
+// Stores M keys' values along their queries.
+template <class Isa, int M>
+ANNULUS_INLINE void StoreAlongQueries(const typename Isa::Vec (&values)[M][Isa::kVectors],
+                                      float* words) {
+  ANNULUS_UNROLL
+  for (int m = 0; m < M; ++m) {
+    ANNULUS_UNROLL
+    for (int n = 0; n < Isa::kVectors; n += Isa::kPerWord) {
+      float* to = words + m * BackwardScratch<Isa>::kRowWords + n / Isa::kPerWord * Isa::kWidth;
+      if constexpr (Isa::kPerWord == 1) {
+        Isa::Store(to, values[m][n]);
+      } else {
+        Isa::StoreNarrow(to, values[m][n], values[m][n + 1]);
+      }
+    }
+  }
+}
+
+// The operands of M keys' scores S and of dP.
+struct DifferentialBlock {
+  ScoreBlock score;     // its `scores` are not used
+  ScoreBlock upstream;  // likewise
+};
+
+// P and dS = P * (dP - delta) of M keys, stored at key j of `to`. A forbidden pair, and every pair
+// of a query with lse = +inf, gets exact zeros.
 template <class Isa, int M, bool kMasked>
-ANNULUS_NOINLINE void DifferentiateRows(const BackwardTile& tile, const ScoreBlock& block,
-                                        const ScoreBlock& upstream) {
+ANNULUS_NOINLINE void DifferentiateRows(const BackwardTile& tile, const DifferentialBlock& block,
+                                        const BackwardScratch<Isa>& to, int64_t j) {
   using Vec = typename Isa::Vec;
   Vec acc[M][Isa::kVectors];
-  Scores<Isa>(block, acc);
+  alignas(64) float scores[M * kLanes<Isa>];
+  Scores<Isa>(block.score, acc);
   ANNULUS_UNROLL
   for (int m = 0; m < M; ++m) {
     ANNULUS_UNROLL
     for (int n = 0; n < Isa::kVectors; ++n) {
-      Isa::Store(block.scores + m * kLanes<Isa> + n * Isa::kWidth, acc[m][n]);
+      Isa::Store(scores + m * kLanes<Isa> + n * Isa::kWidth, acc[m][n]);
     }
   }
-  Scores<Isa>(upstream, acc);
+  Scores<Isa>(block.upstream, acc);
   const Vec scale = Isa::Set(tile.scale);
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
-    const int64_t lane = block.first_lane + n * Isa::kWidth;
+    const int64_t lane = block.score.first_lane + n * Isa::kWidth;
     const Vec origin = Isa::Sub(Isa::Zero(), Isa::Load(tile.lse + lane));
     const Vec delta = Isa::Load(tile.delta + lane);
     ANNULUS_UNROLL
     for (int m = 0; m < M; ++m) {
-      const int64_t at = m * kLanes<Isa> + n * Isa::kWidth;
-      Vec p = Exp<Isa>(Isa::Fma(Isa::Load(block.scores + at), scale, origin));
-      if constexpr (kMasked) p = Isa::Select(block.bits[m] >> lane, p, Isa::Zero());
-      Isa::Store(block.scores + at, p);
-      Isa::Store(upstream.scores + at, Isa::Mul(p, Isa::Sub(acc[m][n], delta)));
+      float* score = scores + m * kLanes<Isa> + n * Isa::kWidth;
+      Vec p = Exp<Isa>(Isa::Fma(Isa::Load(score), scale, origin));
+      if constexpr (kMasked) p = Isa::Select(block.score.bits[m] >> lane, p, Isa::Zero());
+      Isa::Store(score, p);
+      acc[m][n] = Isa::Mul(p, Isa::Sub(acc[m][n], delta));
     }
   }
-}
-
-// Where the lanes from `first_lane` on keep their [keys][kLanes] part of a [keys][64] scratch.
-template <class Isa>
-ANNULUS_INLINE float* LanePart(const BackwardTile& tile, float* scratch, int64_t first_lane) {
-  return scratch + first_lane * (tile.keys.end - tile.keys.begin);
+  constexpr int64_t kRowWords = BackwardScratch<Isa>::kRowWords;
+  StoreAlongQueries<Isa, M>(acc, to.ds + j * kRowWords);
+  if constexpr (Isa::kPerWord > 1) {
+    ANNULUS_UNROLL
+    for (int n = 0; n < Isa::kVectors; ++n) {
+      StoreAcrossKeys<Isa, M>(acc, n, to.ds_across + j / Isa::kPerWord * kLanes<Isa>);
+    }
+  }
+  ANNULUS_UNROLL
+  for (int m = 0; m < M; ++m) {
+    ANNULUS_UNROLL
+    for (int n = 0; n < Isa::kVectors; ++n) {
+      acc[m][n] = Isa::Load(scores + m * kLanes<Isa> + n * Isa::kWidth);
+    }
+  }
+  StoreAlongQueries<Isa, M>(acc, to.p + j * kRowWords);
 }
 
 template <class Isa, bool kMasked>
 ANNULUS_INLINE void DifferentiateLanes(const BackwardTile& tile, int64_t first_lane) {
-  const int64_t begin = tile.keys.begin;
-  float* p = LanePart<Isa>(tile, tile.probabilities, first_lane);
-  float* ds = LanePart<Isa>(tile, tile.dscores, first_lane);
+  const int64_t begin = tile.keys.begin, words = DimWords<Isa>(tile.dim);
+  const BackwardScratch<Isa> to = ScratchOf<Isa>(tile, first_lane);
   ForRowGroups(0, tile.keys.end - begin, [&](int64_t j, auto rows) {
     const uint64_t* bits = kMasked ? tile.keys.bits + begin + j : nullptr;
-    const int64_t row = (begin + j) * tile.dim, at = j * kLanes<Isa>;
-    const int64_t lanes = first_lane * tile.dim;
+    const int64_t row = (begin + j) * words, lanes = first_lane * words;
     DifferentiateRows<Isa, decltype(rows)::value, kMasked>(
-        tile, {tile.k + row, tile.q + lanes, tile.dim, p + at, bits, first_lane},
-        {tile.v + row, tile.dout + lanes, tile.dim, ds + at, bits, first_lane});
+        tile,
+        {{tile.k + row, tile.q + lanes, words, nullptr, bits, first_lane},
+         {tile.v + row, tile.dout + lanes, words, nullptr, bits, first_lane}},
+        to, j);
   });
 }
 
@@ -74,20 +135,22 @@ void Differentiate(const BackwardTile& tile) {
 
 template <class Isa>
 void AccumulateDq(const BackwardTile& tile) {
-  const int64_t begin = tile.keys.begin, keys = tile.keys.end - begin;
+  const KeySpan& keys = tile.keys;
   for (int64_t lane = 0; lane < tile.queries; lane += kLanes<Isa>) {
-    const float* ds = LanePart<Isa>(tile, tile.dscores, lane);
+    const float* ds = ScratchOf<Isa>(tile, lane).ds_across;
     ForPanels(tile.dim, [&](int64_t d, auto columns) {
       constexpr int M = decltype(columns)::value;
-      AccumulatePanel<Isa, M, false>({tile.k_panels + d * tile.keys.panel_rows + begin * M, ds,
-                                      keys, nullptr, tile.dq + lane * tile.dim + d * kLanes<Isa>});
+      AccumulatePanel<Isa, M, false>(
+          {tile.k_panels + d * keys.tile_keys / Isa::kPerWord + keys.begin / Isa::kPerWord * M, ds,
+           (keys.end - keys.begin) / Isa::kPerWord, nullptr,
+           tile.dq + lane * PaddedDim(tile.dim) + d * kLanes<Isa>});
     });
   }
 }
 
 // c [keys][N vectors] += x^T [keys][queries] * b [queries][N vectors].
 struct KeyProduct {
-  const float* x;  // scratch, per lane part [keys][kLanes]
+  const float* x;  // per lane part [keys][row words]
   int64_t part_stride;
   const float* b;
   int64_t b_stride;
@@ -98,6 +161,7 @@ struct KeyProduct {
 
 template <class Isa, int M, int N>
 ANNULUS_NOINLINE void AccumulateKeys(const KeyProduct& p, int64_t key) {
+  constexpr int64_t kRowWords = BackwardScratch<Isa>::kRowWords;
   typename Isa::Vec acc[M][N];
   float* c = p.c + key * p.c_stride;
   ANNULUS_UNROLL
@@ -105,13 +169,13 @@ ANNULUS_NOINLINE void AccumulateKeys(const KeyProduct& p, int64_t key) {
     ANNULUS_UNROLL
     for (int n = 0; n < N; ++n) acc[m][n] = Isa::Load(c + m * p.c_stride + n * Isa::kWidth);
   }
-  const float* x = p.x + key * kLanes<Isa>;
+  const float* x = p.x + key * kRowWords;
   const float* b = p.b;
-  for (int64_t left = p.queries; left > 0; left -= kLanes<Isa>) {
-    MultiplyAdd<Isa>(acc, {x, kLanes<Isa>, 1}, b, p.b_stride,
-                     left < kLanes<Isa> ? left : kLanes<Isa>);
+  for (int64_t left = (p.queries + Isa::kPerWord - 1) / Isa::kPerWord; left > 0;
+       left -= kRowWords) {
+    MultiplyAdd<Isa>(acc, {x, kRowWords, 1}, b, p.b_stride, left < kRowWords ? left : kRowWords);
     x += p.part_stride;
-    b += kLanes<Isa> * p.b_stride;
+    b += kRowWords * p.b_stride;
   }
   ANNULUS_UNROLL
   for (int m = 0; m < M; ++m) {
@@ -135,19 +199,19 @@ ANNULUS_INLINE int64_t ChunkVectors(int64_t left) {
 }
 
 template <class Isa>
-ANNULUS_INLINE void AccumulateGradient(const BackwardTile& tile, const float* x, const float* rows,
-                                       float* gradient) {
-  const int64_t keys = tile.keys.end - tile.keys.begin;
+ANNULUS_INLINE void AccumulateGradient(const BackwardTile& tile, const float* x,
+                                       const float* across, float* gradient) {
+  const int64_t keys = tile.keys.end - tile.keys.begin, stride = PaddedDim(tile.dim);
   const int64_t vectors = (tile.dim + Isa::kWidth - 1) / Isa::kWidth;
   for (int64_t v = 0; v < vectors;) {
     const int64_t count = ChunkVectors<Isa>(vectors - v), column = v * Isa::kWidth;
     const KeyProduct product{x,
                              keys * kLanes<Isa>,
-                             rows + column,
-                             tile.row_stride,
+                             across + column,
+                             tile.across_stride,
                              tile.queries,
-                             gradient + tile.keys.begin * tile.gradient_stride + column,
-                             tile.gradient_stride};
+                             gradient + tile.keys.begin * stride + column,
+                             stride};
     if (count == 1) AccumulateColumns<Isa, 1>(product, keys);
     if (count == 2) AccumulateColumns<Isa, 2>(product, keys);
     if constexpr (Isa::kVectors == 4) {
@@ -160,8 +224,9 @@ ANNULUS_INLINE void AccumulateGradient(const BackwardTile& tile, const float* x,
 
 template <class Isa>
 void AccumulateDkv(const BackwardTile& tile) {
-  AccumulateGradient<Isa>(tile, tile.probabilities, tile.dout_rows, tile.dv);
-  AccumulateGradient<Isa>(tile, tile.dscores, tile.q_rows, tile.dk);
+  const BackwardScratch<Isa> scratch = ScratchOf<Isa>(tile, 0);
+  AccumulateGradient<Isa>(tile, scratch.p, tile.dout_across, tile.dv);
+  AccumulateGradient<Isa>(tile, scratch.ds, tile.q_across, tile.dk);
 }
 
 }  // namespace

@@ -11,17 +11,10 @@ namespace {
 inline constexpr float kMinusInfinity = -__builtin_inff();
 inline constexpr float kLog2E = 1.44269504088896340736f;
 
-// e^x. Scores meet their reference in natural units, one rounding from the exact difference, so
-// that logits of any size cost no accuracy; the factor log2(e) is applied to what is left.
-template <class Isa>
-ANNULUS_INLINE typename Isa::Vec Exp(typename Isa::Vec x) {
-  return Isa::Exp2(Isa::Mul(x, Isa::Set(kLog2E)));
-}
-
 struct ScoreBlock {
-  const float* k;  // [M][dim]
-  const float* q;  // [dim][kLanes]
-  int64_t dim;
+  const float* k;  // [M][words]
+  const float* q;  // [words][kLanes]
+  int64_t words;
   float* scores;         // [M][kLanes]
   const uint64_t* bits;  // per key
   int64_t first_lane;    // of these lanes in the strip
@@ -34,7 +27,7 @@ ANNULUS_INLINE void Scores(const ScoreBlock& block, typename Isa::Vec (&acc)[M][
     ANNULUS_UNROLL
     for (int n = 0; n < Isa::kVectors; ++n) acc[m][n] = Isa::Zero();
   }
-  MultiplyAdd<Isa>(acc, {block.k, block.dim, 1}, block.q, kLanes<Isa>, block.dim);
+  MultiplyAdd<Isa>(acc, {block.k, block.words, 1}, block.q, kLanes<Isa>, block.words);
 }
 
 // Raw scores of M keys, -inf where the mask forbids, and their running maximum per query.
@@ -59,26 +52,94 @@ ANNULUS_NOINLINE void MaskedScores(const ScoreBlock& block, float* max) {
   }
 }
 
-// scores = exp(scores * scale - reference) in place, and their sum over the keys.
+// Stores vector n of M keys' probabilities where their words lie, [key words][kLanes].
+template <class Isa, int M>
+ANNULUS_INLINE void StoreAcrossKeys(const typename Isa::Vec (&p)[M][Isa::kVectors], int n,
+                                    float* words) {
+  ANNULUS_UNROLL
+  for (int m = 0; m < M; m += Isa::kPerWord) {
+    float* to = words + m / Isa::kPerWord * kLanes<Isa> + n * Isa::kWidth;
+    if constexpr (Isa::kPerWord == 1) {
+      Isa::Store(to, p[m][n]);
+    } else {
+      Isa::StorePairs(to, p[m][n], m + 1 < M ? p[m + 1 < M ? m + 1 : m][n] : Isa::Zero());
+    }
+  }
+}
+
+// p = 2^((score - reference) * scale), the scale in units of log2. Logits in the ten thousands
+// leave no bits to lose: where a product and a difference are rounded once, the reference is scaled
+// beforehand, and where they are rounded twice, the difference comes first.
 template <class Isa>
-ANNULUS_NOINLINE void Exponentials(float* scores, int64_t keys, float scale, const float* reference,
-                                   float* sum) {
+ANNULUS_INLINE float Origin(float reference, float scale) {
+  return Isa::kFused ? reference * scale : reference;
+}
+template <class Isa>
+ANNULUS_INLINE typename Isa::Vec Probability(typename Isa::Vec score, typename Isa::Vec scale,
+                                             typename Isa::Vec minus_origin) {
+  if constexpr (Isa::kFused) {
+    return Isa::Exp2(Isa::Fma(score, scale, minus_origin));
+  } else {
+    return Isa::Exp2(Isa::Mul(Isa::Add(score, minus_origin), scale));
+  }
+}
+
+// Probabilities of M keys straight from the accumulators, about the reference as it stands; adds
+// them to `sum`. A forbidden pair gets 0.
+template <class Isa, int M, bool kMasked>
+ANNULUS_NOINLINE void DirectProbabilities(const ScoreBlock& block, float scale, const float* origin,
+                                          float* sum) {
   using Vec = typename Isa::Vec;
+  Vec acc[M][Isa::kVectors];
+  Scores<Isa>(block, acc);
   const Vec factor = Isa::Set(scale);
-  Vec origin[Isa::kVectors], total[Isa::kVectors];
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
-    origin[n] = Isa::Sub(Isa::Zero(), Isa::Load(reference + n * Isa::kWidth));
+    const int64_t lane = n * Isa::kWidth;
+    const Vec minus_origin = Isa::Sub(Isa::Zero(), Isa::Load(origin + lane));
+    Vec total = Isa::Load(sum + lane);
+    ANNULUS_UNROLL
+    for (int m = 0; m < M; ++m) {
+      Vec p = Probability<Isa>(acc[m][n], factor, minus_origin);
+      if constexpr (kMasked) {
+        p = Isa::Select(block.bits[m] >> (block.first_lane + lane), p, Isa::Zero());
+      }
+      total = Isa::Add(total, p);
+      acc[m][n] = p;
+    }
+    StoreAcrossKeys<Isa, M>(acc, n, block.scores);
+    Isa::Store(sum + lane, total);
+  }
+}
+
+// scores become probabilities in place, as words that end no later than they did as
+// scores, and their sum over the keys. Requires a multiple of kPerWord keys.
+template <class Isa>
+ANNULUS_NOINLINE void Exponentials(float* scores, int64_t keys, float scale, const float* origin,
+                                   float* sum) {
+  using Vec = typename Isa::Vec;
+  constexpr int kKeys = Isa::kPerWord;
+  const Vec factor = Isa::Set(scale);
+  Vec minus_origin[Isa::kVectors], total[Isa::kVectors];
+  ANNULUS_UNROLL
+  for (int n = 0; n < Isa::kVectors; ++n) {
+    minus_origin[n] = Isa::Sub(Isa::Zero(), Isa::Load(origin + n * Isa::kWidth));
     total[n] = Isa::Zero();
   }
-  for (int64_t j = 0; j < keys; ++j, scores += kLanes<Isa>) {
+  float* words = scores;
+  for (int64_t j = 0; j < keys; j += kKeys, scores += kKeys * kLanes<Isa>, words += kLanes<Isa>) {
+    Vec p[kKeys][Isa::kVectors];
     ANNULUS_UNROLL
     for (int n = 0; n < Isa::kVectors; ++n) {
-      float* at = scores + n * Isa::kWidth;
-      const Vec p = Exp<Isa>(Isa::Fma(Isa::Load(at), factor, origin[n]));
-      total[n] = Isa::Add(total[n], p);
-      Isa::Store(at, p);
+      ANNULUS_UNROLL
+      for (int m = 0; m < kKeys; ++m) {
+        const Vec score = Isa::Load(scores + m * kLanes<Isa> + n * Isa::kWidth);
+        p[m][n] = Probability<Isa>(score, factor, minus_origin[n]);
+        total[n] = Isa::Add(total[n], p[m][n]);
+      }
     }
+    ANNULUS_UNROLL
+    for (int n = 0; n < Isa::kVectors; ++n) StoreAcrossKeys<Isa, kKeys>(p, n, words);
   }
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) Isa::Store(sum + n * Isa::kWidth, total[n]);
@@ -93,60 +154,147 @@ struct LaneScratch {
   alignas(64) float sum[kLanes<Isa>];
 };
 
+template <class Isa>
+ANNULUS_INLINE void Fill(float* lanes, float value) {
+  for (int64_t i = 0; i < kLanes<Isa>; i += Isa::kWidth) Isa::Store(lanes + i, Isa::Set(value));
+}
+
 // Moves the reference up to the new maximum. A lane that has seen no key keeps the reference -inf
-// and takes 0 as the origin of its exponentials, which then are exp(-inf) = 0 and never NaN.
+// and takes 0 as the origin of its exponentials, which then are 2^-inf = 0 and never NaN.
 template <class Isa>
 ANNULUS_INLINE void MoveReference(float scale, float* reference, LaneScratch<Isa>* lane) {
-  using Vec = typename Isa::Vec;
+  for (int64_t i = 0; i < kLanes<Isa>; ++i) {
+    const float top = reference[i] > lane->max[i] ? reference[i] : lane->max[i];
+    lane->origin[i] = top == kMinusInfinity ? 0.0f : Origin<Isa>(top, scale);
+    lane->decay[i] = Origin<Isa>(reference[i], scale) - lane->origin[i];
+    reference[i] = top;
+  }
+  const typename Isa::Vec unit = Isa::Set(Isa::kFused ? 1.0f : scale);
   for (int64_t i = 0; i < kLanes<Isa>; i += Isa::kWidth) {
-    const Vec old = Isa::Load(reference + i);
-    const Vec top = Isa::Max(old, Isa::Mul(Isa::Load(lane->max + i), Isa::Set(scale)));
-    const Vec origin = Isa::Finite(top);
-    Isa::Store(reference + i, top);
-    Isa::Store(lane->origin + i, origin);
-    Isa::Store(lane->decay + i, Exp<Isa>(Isa::Sub(old, origin)));
+    Isa::Store(lane->decay + i, Isa::Exp2(Isa::Mul(Isa::Load(lane->decay + i), unit)));
   }
 }
 
-template <class Isa, bool kMasked>
-ANNULUS_INLINE void FoldLanes(const ForwardTile& tile, int64_t first_lane) {
-  const int64_t begin = tile.keys.begin, keys = tile.keys.end - begin;
-  float* scores = tile.probabilities;
-  LaneScratch<Isa> lane;
-  for (int64_t i = 0; i < kLanes<Isa>; i += Isa::kWidth) {
-    Isa::Store(lane.max + i, Isa::Set(kMinusInfinity));
-  }
-  ForRowGroups(0, keys, [&](int64_t j, auto rows) {
-    const ScoreBlock block{tile.k + (begin + j) * tile.dim,
-                           tile.q + first_lane * tile.dim,
-                           tile.dim,
-                           scores + j * kLanes<Isa>,
-                           kMasked ? tile.keys.bits + begin + j : nullptr,
-                           first_lane};
-    MaskedScores<Isa, decltype(rows)::value, kMasked>(block, lane.max);
-  });
-  float* reference = tile.reference + first_lane;
-  MoveReference(tile.scale, reference, &lane);
-  Exponentials<Isa>(scores, keys, tile.scale, lane.origin, lane.sum);
-  float* sum = tile.sum + first_lane;
-  for (int64_t i = 0; i < kLanes<Isa>; i += Isa::kWidth) {
-    Isa::Store(sum + i,
-               Isa::Fma(Isa::Load(sum + i), Isa::Load(lane.decay + i), Isa::Load(lane.sum + i)));
-  }
-  ForPanels(tile.dim, [&](int64_t d, auto columns) {
-    constexpr int M = decltype(columns)::value;
-    AccumulatePanel<Isa, M, true>({tile.v + d * tile.keys.panel_rows + begin * M, scores, keys,
-                                   lane.decay, tile.out + first_lane * tile.dim + d * kLanes<Isa>});
-  });
-}
-
+// The keys of one fold against the lanes from `first_lane` on.
 template <class Isa>
+struct LaneFold {
+  const ForwardTile& tile;
+  int64_t first_lane;
+  float scale;  // in units of log2
+  float* reference;
+  LaneScratch<Isa> lane;
+
+  // Calls visit(block, Constant<M>) for consecutive groups of M keys. A key's scores take
+  // kLanes / `per_word` floats of the scratch.
+  template <class Visit>
+  ANNULUS_INLINE void ForKeys(int64_t per_word, Visit visit) const {
+    const int64_t begin = tile.keys.begin, words = DimWords<Isa>(tile.dim);
+    ForRowGroups(0, tile.keys.end - begin, [&](int64_t j, auto rows) {
+      visit(
+          ScoreBlock{tile.k + (begin + j) * words, tile.q + first_lane * words, words,
+                     tile.probabilities + j * kLanes<Isa> / per_word,
+                     tile.keys.bits == nullptr ? nullptr : tile.keys.bits + begin + j, first_lane},
+          rows);
+    });
+  }
+};
+
+// How the products of a fold are made, in registers. Every other way has the same three members.
+template <class Isa>
+struct RegisterProducts {
+  // Probabilities about lane.origin, and their sums added to lane.sum.
+  template <bool kMasked>
+  static ANNULUS_INLINE void Probabilities(LaneFold<Isa>* fold) {
+    fold->ForKeys(Isa::kPerWord, [&](const ScoreBlock& block, auto rows) {
+      DirectProbabilities<Isa, decltype(rows)::value, kMasked>(block, fold->scale,
+                                                               fold->lane.origin, fold->lane.sum);
+    });
+  }
+
+  // Raw scores [keys][kLanes], -inf where the mask forbids, and lane.max raised to their maximum.
+  template <bool kMasked>
+  static ANNULUS_INLINE void RawScores(LaneFold<Isa>* fold) {
+    fold->ForKeys(1, [&](const ScoreBlock& block, auto rows) {
+      MaskedScores<Isa, decltype(rows)::value, kMasked>(block, fold->lane.max);
+    });
+  }
+
+  // out = out * lane.decay + V^T P^T, the factor only if kScaled.
+  template <bool kScaled>
+  static ANNULUS_INLINE void AccumulateOut(const LaneFold<Isa>& fold) {
+    const ForwardTile& tile = fold.tile;
+    const KeySpan& keys = tile.keys;
+    ForPanels(tile.dim, [&](int64_t d, auto columns) {
+      constexpr int M = decltype(columns)::value;
+      AccumulatePanel<Isa, M, kScaled>(
+          {tile.v + d * keys.tile_keys / Isa::kPerWord + keys.begin / Isa::kPerWord * M,
+           tile.probabilities, (keys.end - keys.begin) / Isa::kPerWord, fold.lane.decay,
+           tile.out + fold.first_lane * PaddedDim(tile.dim) + d * kLanes<Isa>});
+    });
+  }
+};
+
+// A sum of probabilities past this says that the reference was far too low: beyond it they are
+// taken again about a new one. Any power of two far below the largest float would do.
+inline constexpr float kLargestSum = 65536.0f;
+
+// The probabilities about the reference as it stands, one pass and no maximum; false where that
+// will not do: a lane's first key, or a sum out of range. NaN is out of range.
+template <class Isa, class Products, bool kMasked>
+ANNULUS_INLINE bool FoldAboutReference(LaneFold<Isa>* fold) {
+  LaneScratch<Isa>& lane = fold->lane;
+  bool any = false;
+  for (int64_t i = 0; i < kLanes<Isa>; ++i) {
+    const bool seen = fold->reference[i] != kMinusInfinity;
+    lane.origin[i] = seen ? Origin<Isa>(fold->reference[i], fold->scale) : 0.0f;
+    any = any || seen;
+  }
+  if (!any) return false;
+  Fill<Isa>(lane.sum, 0.0f);
+  Products::template Probabilities<kMasked>(fold);
+  bool in_range = true;
+  for (int64_t i = 0; i < kLanes<Isa>; ++i) {
+    const float largest = fold->reference[i] == kMinusInfinity ? 0.0f : kLargestSum;
+    in_range = in_range && lane.sum[i] <= largest;
+  }
+  return in_range;
+}
+
+template <class Isa, class Products, bool kMasked>
+ANNULUS_INLINE void FoldAboutMaximum(LaneFold<Isa>* fold) {
+  LaneScratch<Isa>& lane = fold->lane;
+  Fill<Isa>(lane.max, kMinusInfinity);
+  Products::template RawScores<kMasked>(fold);
+  MoveReference(fold->scale, fold->reference, &lane);
+  const ForwardTile& tile = fold->tile;
+  Exponentials<Isa>(tile.probabilities, tile.keys.end - tile.keys.begin, fold->scale, lane.origin,
+                    lane.sum);
+}
+
+template <class Isa, class Products, bool kMasked>
+ANNULUS_INLINE void FoldLanes(const ForwardTile& tile, int64_t first_lane) {
+  LaneFold<Isa> fold{tile, first_lane, tile.scale * kLog2E, tile.reference + first_lane, {}};
+  const bool moves = !FoldAboutReference<Isa, Products, kMasked>(&fold);
+  if (moves) FoldAboutMaximum<Isa, Products, kMasked>(&fold);
+  const LaneScratch<Isa>& lane = fold.lane;
+  float* sum = tile.sum + first_lane;
+  for (int64_t i = 0; i < kLanes<Isa>; ++i) {
+    sum[i] = (moves ? sum[i] * lane.decay[i] : sum[i]) + lane.sum[i];
+  }
+  if (moves) {
+    Products::template AccumulateOut<true>(fold);
+  } else {
+    Products::template AccumulateOut<false>(fold);
+  }
+}
+
+template <class Isa, class Products = RegisterProducts<Isa>>
 void Fold(const ForwardTile& tile) {
   for (int64_t lane = 0; lane < tile.queries; lane += kLanes<Isa>) {
     if (tile.keys.bits != nullptr) {
-      FoldLanes<Isa, true>(tile, lane);
+      FoldLanes<Isa, Products, true>(tile, lane);
     } else {
-      FoldLanes<Isa, false>(tile, lane);
+      FoldLanes<Isa, Products, false>(tile, lane);
     }
   }
 }

@@ -11,8 +11,23 @@ namespace {
 template <class Isa>
 constexpr TileKernels MakeTileKernels(const char* isa) {
   static_assert(kStripQueries % kLanes<Isa> == 0);
-  return {isa,       PackLanes<Isa>,     PackRows,          PackPanels,        UnpackLanes<Isa>,
-          Fold<Isa>, Differentiate<Isa>, AccumulateDq<Isa>, AccumulateDkv<Isa>};
+  static_assert(kLanes<Isa> == kStripQueries || Isa::kPerWord == 1);
+  TileKernels table{};
+  table.isa = isa;
+  table.operand = Isa::kPerWord == 1 ? Element::kF32 : Element::kBF16;
+  table.dim_multiple = Isa::kDimMultiple;
+  table.key_multiple = Isa::kKeyMultiple;
+  table.scales_reference = Isa::kFused;
+  table.pack_lanes = PackLanes<Isa>;
+  table.pack_rows = PackRows<Isa>;
+  table.pack_panels = PackPanels<Isa>;
+  table.pack_across = PackAcross<Isa>;
+  table.unpack_lanes = UnpackLanes<Isa>;
+  table.fold = Fold<Isa>;
+  table.differentiate = Differentiate<Isa>;
+  table.accumulate_dq = AccumulateDq<Isa>;
+  table.accumulate_dkv = AccumulateDkv<Isa>;
+  return table;
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
 // The one micro-kernel of fused attention: up to 6 rows x kVectors vectors held in registers.
 //
 // Included only by the translation unit of one instruction set, which defines the trait `Isa`:
-//   Vec, kWidth (floats of a Vec), kVectors (of a strip's row in registers), and on them Zero, Set,
-//   Load, Store (any alignment), Add, Sub, Mul, Max, Fma(a, b, c) = a * b + c, Exp2, and
-//   Select(bits, a, b): lane i of a where bit i is set, else of b.
+//   Vec, kWidth (32-bit words of a Vec), kVectors (of a strip's row in registers), and on them
+//   Zero, Set, Load (of f32, or widening bf16 bits), Store (any alignment), Add, Sub, Mul, Max,
+//   Fma(a, b, c) = a * b + c, kFused: whether it rounds once, Exp2, Select(bits, a, b): lane i of a
+//   where bit i is set, else of b; kPerWord, kDimMultiple and kKeyMultiple: the elements of an
+//   operand's word and what packed rows and spans are multiples of; Multiply(a, b, c) = c + the
+//   products of the elements of a and b.
 // Everything is in an anonymous namespace: no other unit may link to code with wide instructions.
 #pragma once
 
@@ -11,8 +14,10 @@
 
 #if defined(__clang__)
 #define ANNULUS_UNROLL _Pragma("unroll")
+#define ANNULUS_UNROLL_ALL _Pragma("unroll")
 #else
 #define ANNULUS_UNROLL _Pragma("GCC unroll 8")
+#define ANNULUS_UNROLL_ALL _Pragma("GCC unroll 16")
 #endif
 #define ANNULUS_INLINE inline __attribute__((always_inline))
 #define ANNULUS_NOINLINE __attribute__((noinline))
@@ -26,6 +31,16 @@ inline constexpr int kRows = 6;  // 6 x 4 accumulators, 4 operands and a broadca
 template <class Isa>
 inline constexpr int64_t kLanes = Isa::kWidth* Isa::kVectors;
 
+// 32-bit words of a packed row of `dim` elements.
+template <class Isa>
+ANNULUS_INLINE int64_t DimWords(int64_t dim) {
+  constexpr int64_t kMultiple = Isa::kDimMultiple;
+  return (dim + kMultiple - 1) / kMultiple * kMultiple / Isa::kPerWord;
+}
+
+// Rows of accumulators are padded to the widest vector of any instruction set.
+ANNULUS_INLINE int64_t PaddedDim(int64_t dim) { return (dim + 15) / 16 * 16; }
+
 template <int kValue>
 struct Constant {
   static constexpr int value = kValue;
@@ -38,7 +53,7 @@ struct Broadcast {
   int64_t step;
 };
 
-// acc[m][n] += sum over k < depth of a(m, k) * vector n of b[k * b_step ...].
+// acc[m][n] += sum over k < depth words of a(m, k) * vector n of b[k * b_step ...].
 template <class Isa, int M, int N>
 ANNULUS_INLINE void MultiplyAdd(typename Isa::Vec (&acc)[M][N], Broadcast a, const float* b,
                                 int64_t b_step, int64_t depth) {
@@ -50,7 +65,7 @@ ANNULUS_INLINE void MultiplyAdd(typename Isa::Vec (&acc)[M][N], Broadcast a, con
     for (int m = 0; m < M; ++m) {
       const typename Isa::Vec factor = Isa::Set(a.data[m * a.row]);
       ANNULUS_UNROLL
-      for (int n = 0; n < N; ++n) acc[m][n] = Isa::Fma(factor, row[n], acc[m][n]);
+      for (int n = 0; n < N; ++n) acc[m][n] = Isa::Multiply(factor, row[n], acc[m][n]);
     }
     a.data += a.step;
     b += b_step;

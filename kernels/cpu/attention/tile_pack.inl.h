@@ -1,92 +1,87 @@
 // Packing between the caller's rows and the operand layouts of tiles.h: O(tokens * dim) copies.
 #pragma once
 
-#include <cstddef>
-
-#include "kernels/cpu/attention/tile_multiply.inl.h"
+#include "kernels/cpu/attention/tile_quad.inl.h"
+#include "kernels/cpu/attention/tile_source.inl.h"
 #include "kernels/cpu/attention/tiles.h"
 
 namespace annulus::kernels::cpu {
 namespace {
 
-// Four floats, by the vector extension of GCC and Clang: every CPU has them.
-typedef float Quad __attribute__((vector_size(16)));
-typedef uint32_t QuadBits __attribute__((vector_size(16)));
-typedef uint16_t QuadHalves __attribute__((vector_size(8)));
-
-ANNULUS_INLINE Quad LoadQuad(const float* from) {
-  Quad quad;
-  __builtin_memcpy(&quad, from, sizeof(quad));
-  return quad;
-}
-ANNULUS_INLINE void StoreQuad(float* to, Quad quad) { __builtin_memcpy(to, &quad, sizeof(quad)); }
-
-// bf16 as its bits. Loads are exact; stores round to nearest, ties to even, and keep a NaN one.
-ANNULUS_INLINE Quad LoadQuad(const uint16_t* from) {
-  QuadHalves halves;
-  __builtin_memcpy(&halves, from, sizeof(halves));
-  return reinterpret_cast<Quad>(__builtin_convertvector(halves, QuadBits) << 16);
-}
-ANNULUS_INLINE void StoreQuad(uint16_t* to, Quad quad) {
-  const QuadBits bits = reinterpret_cast<QuadBits>(quad);
-  const QuadBits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const QuadBits quiet = (bits >> 16) | 0x40;
-  const QuadHalves halves = __builtin_convertvector(quad == quad ? rounded : quiet, QuadHalves);
-  __builtin_memcpy(to, &halves, sizeof(halves));
-}
-
-ANNULUS_INLINE float Widened(float x) { return x; }
-ANNULUS_INLINE float Widened(uint16_t bf16) {
-  return __builtin_bit_cast(float, static_cast<uint32_t>(bf16) << 16);
-}
-
-ANNULUS_INLINE void Transpose(Quad (&r)[4]) {
-  const Quad a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-  const Quad b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-  const Quad c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-  const Quad d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-  r[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-  r[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-  r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-  r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-}
-
-// Offset of (lane, column 0) in the lanes layout.
+// Offset of (lane, row 0) in a lanes layout of `rows` rows.
 template <class Isa>
-ANNULUS_INLINE int64_t LaneOffset(int64_t lane, int64_t dim) {
-  return lane / kLanes<Isa> * kLanes<Isa> * dim + lane % kLanes<Isa>;
+ANNULUS_INLINE int64_t LaneOffset(int64_t lane, int64_t rows) {
+  return lane / kLanes<Isa> * kLanes<Isa> * rows + lane % kLanes<Isa>;
 }
 
-// Lanes of absent queries are zero.
-template <class Isa, class E>
-void PackLanesOf(const E* data, const Rows& from, float* lanes) {
-  for (int64_t lane = 0; lane < kStripQueries; lane += 4) {
-    float* to = lanes + LaneOffset<Isa>(lane, from.dim);
-    const E* row = data + lane * from.stride;
-    int64_t d = 0;
-    if (lane + 4 <= from.count) {
-      for (; d + 4 <= from.dim; d += 4) {
-        Quad r[4];
-        ANNULUS_UNROLL
-        for (int i = 0; i < 4; ++i) r[i] = LoadQuad(row + i * from.stride + d);
-        Transpose(r);
-        ANNULUS_UNROLL
-        for (int i = 0; i < 4; ++i) StoreQuad(to + (d + i) * kLanes<Isa>, r[i]);
-      }
-    }
-    for (; d < from.dim; ++d) {
-      for (int64_t i = 0; i < 4; ++i) {
-        const bool present = lane + i < from.count;
-        to[d * kLanes<Isa> + i] = present ? Widened(row[i * from.stride + d]) : 0.0f;
-      }
+// Whether the instruction set transposes squares of its own width; all others do four by four.
+template <class Isa>
+concept TransposesSquares = requires(typename Isa::Vec (&rows)[Isa::kWidth]) {
+  Isa::Transpose(rows);
+};
+
+// Packs words [word, ...) of the lanes' rows in whole squares; the word after the last of them.
+// Requires kSize rows from `lane` on.
+template <class Isa, class Source>
+ANNULUS_INLINE int64_t PackSquares(const Source& source, int64_t lane, int64_t whole, float* to) {
+  constexpr int kSize = Isa::kWidth;
+  int64_t w = 0;
+  for (; w + kSize <= whole; w += kSize) {
+    typename Isa::Vec r[kSize];
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < kSize; ++i) r[i] = source.template Vector<Isa>(lane + i, w);
+    Isa::Transpose(r);
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < kSize; ++i) Isa::Store(to + (w + i) * kLanes<Isa>, r[i]);
+  }
+  return w;
+}
+
+// Packs words [w, words) of up to four lanes' rows, `whole` of which are whole. Lanes of absent
+// queries are zero.
+template <class Isa, class Source>
+ANNULUS_INLINE void PackQuads(const Source& source, int64_t lane, int64_t w, int64_t whole,
+                              float* to) {
+  if (lane + 4 <= source.count) {
+    for (; w + 4 <= whole; w += 4) {
+      Quad r[4];
+      ANNULUS_UNROLL
+      for (int i = 0; i < 4; ++i) r[i] = source.Four(lane + i, w);
+      Transpose(r);
+      ANNULUS_UNROLL
+      for (int i = 0; i < 4; ++i) StoreQuad(to + (w + i) * kLanes<Isa>, r[i]);
     }
   }
+  for (; w < DimWords<Isa>(source.dim); ++w) {
+    for (int64_t i = 0; i < 4; ++i) {
+      to[w * kLanes<Isa> + i] = lane + i < source.count ? source.One(lane + i, w) : 0.0f;
+    }
+  }
+}
+
+template <class Isa>
+void PackLanes(const Rows& from, float* lanes) {
+  constexpr int64_t kGroup = TransposesSquares<Isa> ? Isa::kWidth : 4;
+  WithSource<Isa>(from, [&](auto source) {
+    const int64_t whole = from.dim / source.kPerWord;
+    for (int64_t group = 0; group < kStripQueries; group += kGroup) {
+      int64_t packed = 0;
+      if constexpr (TransposesSquares<Isa>) {
+        float* to = lanes + LaneOffset<Isa>(group, DimWords<Isa>(from.dim));
+        if (group + kGroup <= from.count) packed = PackSquares<Isa>(source, group, whole, to);
+      }
+      for (int64_t lane = group; lane < group + kGroup; lane += 4) {
+        float* to = lanes + LaneOffset<Isa>(lane, DimWords<Isa>(from.dim));
+        PackQuads<Isa>(source, lane, packed, whole, to);
+      }
+    }
+  });
 }
 
 template <class Isa, class E>
 void UnpackLanesOf(const float* lanes, const float* factor, const MutableRows& to, E* data) {
   for (int64_t lane = 0; lane < to.count; lane += 4) {
-    const float* from = lanes + LaneOffset<Isa>(lane, to.dim);
+    const float* from = lanes + LaneOffset<Isa>(lane, PaddedDim(to.dim));
     E* row = data + lane * to.stride;
     const Quad scale = LoadQuad(factor + lane);
     int64_t d = 0;
@@ -108,39 +103,6 @@ void UnpackLanesOf(const float* lanes, const float* factor, const MutableRows& t
   }
 }
 
-template <class E>
-void PackRowsOf(const E* data, const Rows& from, float* rows, int64_t row_stride) {
-  for (int64_t r = 0; r < from.count; ++r, rows += row_stride, data += from.stride) {
-    int64_t d = 0;
-    for (; d + 4 <= from.dim; d += 4) StoreQuad(rows + d, LoadQuad(data + d));
-    for (; d < from.dim; ++d) rows[d] = Widened(data[d]);
-    for (; d < row_stride; ++d) rows[d] = 0.0f;
-  }
-}
-
-template <class E>
-void PackPanelsOf(const E* data, const Rows& from, float* panels, int64_t panel_rows) {
-  ForPanels(from.dim, [&](int64_t column, auto columns) {
-    constexpr int M = decltype(columns)::value;
-    const E* row = data + column;
-    float* to = panels + column * panel_rows;
-    for (int64_t r = 0; r < from.count; ++r, row += from.stride, to += M) {
-      ANNULUS_UNROLL
-      for (int i = 0; i < M; ++i) to[i] = Widened(row[i]);
-    }
-  });
-}
-
-// The above for the element type at hand.
-template <class Isa>
-void PackLanes(const Rows& from, float* lanes) {
-  if (from.element == Element::kF32) {
-    PackLanesOf<Isa>(static_cast<const float*>(from.data), from, lanes);
-  } else {
-    PackLanesOf<Isa>(static_cast<const uint16_t*>(from.data), from, lanes);
-  }
-}
-
 template <class Isa>
 void UnpackLanes(const float* lanes, const float* factor, const MutableRows& to) {
   if (to.element == Element::kF32) {
@@ -150,20 +112,50 @@ void UnpackLanes(const float* lanes, const float* factor, const MutableRows& to)
   }
 }
 
-void PackRows(const Rows& from, float* rows, int64_t row_stride) {
-  if (from.element == Element::kF32) {
-    PackRowsOf(static_cast<const float*>(from.data), from, rows, row_stride);
-  } else {
-    PackRowsOf(static_cast<const uint16_t*>(from.data), from, rows, row_stride);
-  }
+// Rows past the last are zero up to the multiple that spans end at.
+template <class Isa>
+void PackRows(const Rows& from, float* rows) {
+  WithSource<Isa>(from, [&](auto source) {
+    const int64_t words = DimWords<Isa>(from.dim), whole = from.dim / source.kPerWord;
+    for (int64_t r = 0; r < from.count; ++r, rows += words) {
+      int64_t w = 0;
+      for (; w + Isa::kWidth <= whole; w += Isa::kWidth) {
+        Isa::Store(rows + w, source.template Vector<Isa>(r, w));
+      }
+      for (; w < words; ++w) rows[w] = source.One(r, w);
+    }
+    for (int64_t r = from.count; r % Isa::kKeyMultiple != 0; ++r, rows += words) {
+      for (int64_t w = 0; w < words; ++w) rows[w] = 0.0f;
+    }
+  });
 }
 
-void PackPanels(const Rows& from, float* panels, int64_t panel_rows) {
-  if (from.element == Element::kF32) {
-    PackPanelsOf(static_cast<const float*>(from.data), from, panels, panel_rows);
-  } else {
-    PackPanelsOf(static_cast<const uint16_t*>(from.data), from, panels, panel_rows);
-  }
+// Where the table sums over keys in words of `kPerWord`, row w of a panel holds that many keys.
+template <class Isa>
+void PackPanels(const Rows& from, float* panels, int64_t tile_keys) {
+  WithSource<Isa>(from, [&](auto source) {
+    constexpr int64_t kPerWord = decltype(source)::kPerWord;
+    ForPanels(from.dim, [&](int64_t column, auto columns) {
+      constexpr int M = decltype(columns)::value;
+      float* to = panels + column * (tile_keys / kPerWord);
+      for (int64_t key = 0; key < from.count; key += kPerWord, to += M) {
+        source.template Across<M>(key, column, to);
+      }
+    });
+  });
+}
+
+// Columns past the dim are zero up to the width of a vector.
+template <class Isa>
+void PackAcross(const Rows& from, float* across, int64_t stride) {
+  WithSource<Isa>(from, [&](auto source) {
+    for (int64_t query = 0; query < from.count; query += source.kPerWord, across += stride) {
+      int64_t d = 0;
+      for (; d + 16 <= from.dim; d += 16) source.template Across<16>(query, d, across + d);
+      for (; d < from.dim; ++d) source.template Across<1>(query, d, across + d);
+      for (; d < PaddedDim(from.dim); ++d) across[d] = 0.0f;
+    }
+  });
 }
 
 }  // namespace

@@ -1,13 +1,49 @@
 #include "kernels/cpu/attention/tile_tables.h"
 
-namespace annulus::kernels::cpu {
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
-std::vector<const TileKernels*> RunnableTileKernels() {
+namespace annulus::kernels::cpu {
+namespace {
+
+#if defined(__x86_64__)
+bool RunsBf16Pairs() {
+  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw");
+}
+
+bool HasAmxBf16() {
+  constexpr unsigned kAmxBf16 = 1u << 22;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxBf16) != 0;
+}
+
+// Whether the kernel lets this process, with the threads it is yet to start, use AMX. It has to be
+// asked, since tiles make the state of a thread larger by 8 KiB.
+bool MayUseAmx() {
+  constexpr int64_t kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// Intel's CPUs with AMX start a bf16 dot product every other cycle and two f32 ones every cycle:
+// half the multiplications a second, so bf16 is better widened there.
+bool HasSlowBf16Pairs() { return __builtin_cpu_is("intel") && HasAmxBf16(); }
+#endif
+
+}  // namespace
+
+std::vector<const TileKernels*> RunnableTileKernels(DType dtype) {
   std::vector<const TileKernels*> tables;
 #if defined(__x86_64__)
+  const bool pairs = dtype == DType::kBF16 && RunsBf16Pairs();
+  if (pairs && HasAmxBf16() && MayUseAmx()) tables.push_back(&kAmxTiles);
+  if (pairs && !HasSlowBf16Pairs()) tables.push_back(&kAvx512Bf16Tiles);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
     tables.push_back(&kAvx512Tiles);
   }
+  if (pairs && HasSlowBf16Pairs()) tables.push_back(&kAvx512Bf16Tiles);
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     tables.push_back(&kAvx2Tiles);
   }
@@ -16,9 +52,10 @@ std::vector<const TileKernels*> RunnableTileKernels() {
   return tables;
 }
 
-const TileKernels& BestTileKernels() {
-  static const TileKernels& best = *RunnableTileKernels().front();
-  return best;
+const TileKernels& BestTileKernels(DType dtype) {
+  static const TileKernels& f32 = *RunnableTileKernels(DType::kF32).front();
+  static const TileKernels& bf16 = *RunnableTileKernels(DType::kBF16).front();
+  return dtype == DType::kF32 ? f32 : bf16;
 }
 
 }  // namespace annulus::kernels::cpu

@@ -3,14 +3,15 @@
 
 #include <vector>
 
+#include "kernels/base/dtype.h"
 #include "kernels/cpu/attention/tiles.h"
 
 namespace annulus::kernels::cpu {
 
-// Fastest first; the portable table is always the last.
-std::vector<const TileKernels*> RunnableTileKernels();
+// Those that serve tensors of `dtype`, fastest first; the portable table is always the last.
+std::vector<const TileKernels*> RunnableTileKernels(DType dtype);
 
 // The fastest, found once.
-const TileKernels& BestTileKernels();
+const TileKernels& BestTileKernels(DType dtype);
 
 }  // namespace annulus::kernels::cpu

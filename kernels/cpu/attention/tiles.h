@@ -9,11 +9,15 @@
 //   S^T[kv,q]  = K[kv,:] broadcast x Q^T[:,q]       dP^T[kv,q] = V[kv,:] broadcast x dO^T[:,q]
 //   O^T[d,q]  += V[kv,d] broadcast x P^T[kv,q]      dQ^T[d,q] += K[kv,d] broadcast x dS^T[kv,q]
 //   dV[kv,d]  += P^T[kv,q] broadcast x dO[q,d]      dK[kv,d]  += dS^T[kv,q] broadcast x Q[q,d]
-// Three layouts serve as operands, packed from the caller's rows:
-//   lanes   [64 / lanes][dim][lanes]: the transposed strip; `lanes` is the set's own, a divisor
-//           of 64. All per-query vectors (references, sums) are plain [64].
-//   rows    [row][stride]: contiguous rows, zero past `dim`.
-//   panels  groups of up to six columns, [group][panel_rows][columns of the group].
+// Operands are packed from the caller's rows. A table on f32 operands has one element to a 32-bit
+// word, a table on bf16 operands two that follow each other along the dimension summed over; what
+// is left over is zero. Sizes below are in words, and "dim words" are those of one row:
+//   lanes   [64 / lanes][dim words][lanes]: the transposed strip; `lanes` is the set's own, a
+//           divisor of 64. All per-query vectors (references, sums) are plain [64] f32.
+//   rows    [key][dim words].
+//   panels  V forward, K backward, summed over keys: groups of up to six columns,
+//           [group][key words of the tile][columns of the group], or as the table likes best.
+//   across  Q and dO backward, summed over queries: [query words][stride].
 #pragma once
 
 #include <cstdint>
@@ -41,11 +45,11 @@ struct MutableRows {
   int64_t dim;
 };
 
-// Keys [begin, end) of a packed tile against one strip.
+// Keys [begin, end) of a packed tile against one strip, both multiples of key_multiple.
 struct KeySpan {
   int64_t begin;
   int64_t end;
-  int64_t panel_rows;    // of the tile's panels
+  int64_t tile_keys;     // that the tile's panels have room for
   const uint64_t* bits;  // per key of the tile, bit i: query i attends to it; null: all do
 };
 
@@ -55,10 +59,10 @@ struct ForwardTile {
   int64_t dim;
   float scale;           // of the logits, > 0
   const float* q;        // lanes
-  const float* k;        // rows, stride dim
+  const float* k;        // rows
   const float* v;        // panels
-  float* out;            // lanes, unnormalised
-  float* reference;      // [64] of the exponentials; -inf: no key yet
+  float* out;            // f32 lanes of PaddedDim(dim), unnormalised
+  float* reference;      // [64] score that exponentials are taken about; -inf: no key yet
   float* sum;            // [64]
   float* probabilities;  // scratch, [keys][64]
 };
@@ -67,35 +71,41 @@ struct BackwardTile {
   KeySpan keys;
   int64_t queries;
   int64_t dim;
-  int64_t row_stride;       // of q_rows and dout_rows
-  int64_t gradient_stride;  // of dk and dv
+  int64_t across_stride;
   float scale;
-  const float* q;          // lanes
-  const float* dout;       // lanes
-  const float* lse;        // [64]; +inf where no key is attended to
-  const float* delta;      // [64], rowsum(dout * out)
-  const float* q_rows;     // rows
-  const float* dout_rows;  // rows
-  const float* k;          // rows, stride dim
-  const float* v;          // rows, stride dim
-  const float* k_panels;   // panels
-  float* probabilities;    // scratch, [keys][64]
-  float* dscores;          // scratch, [keys][64]
-  float* dq;               // lanes, accumulated without the factor scale
-  float* dk;               // rows, accumulated without the factor scale
-  float* dv;               // rows, accumulated
+  const float* q;            // lanes
+  const float* dout;         // lanes
+  const float* lse;          // [64]; +inf where no key is attended to
+  const float* delta;        // [64], rowsum(dout * out)
+  const float* q_across;     // across
+  const float* dout_across;  // across
+  const float* k;            // rows
+  const float* v;            // rows
+  const float* k_panels;     // panels
+  float* probabilities;      // scratch, [keys][64]
+  float* dscores;            // scratch, [keys][64]
+  float* dq;                 // f32 lanes of PaddedDim(dim), accumulated without the factor scale
+  float* dk;                 // f32 rows of PaddedDim(dim), accumulated without the factor scale
+  float* dv;                 // f32 rows of PaddedDim(dim), accumulated
 };
 
 struct TileKernels {
   const char* isa;
+  Element operand;        // of packed operands; bf16 ones serve bf16 tensors only
+  int64_t dim_multiple;   // packed rows hold a multiple of so many elements
+  int64_t key_multiple;   // spans begin and end at multiples of it
+  bool scales_reference;  // exponentials are about f32(reference * scale * log2(e)), see fold
 
   void (*pack_lanes)(const Rows& from, float* lanes);
-  void (*pack_rows)(const Rows& from, float* rows, int64_t row_stride);
-  void (*pack_panels)(const Rows& from, float* panels, int64_t panel_rows);
+  // These two write a multiple of key_multiple of keys, zeros past from.count.
+  void (*pack_rows)(const Rows& from, float* rows);
+  void (*pack_panels)(const Rows& from, float* panels, int64_t tile_keys);
+  void (*pack_across)(const Rows& from, float* across, int64_t stride);
   // Overwrites `to` with the transposed strip, each query's row times its factor.
   void (*unpack_lanes)(const float* lanes, const float* factor, const MutableRows& to);
 
-  // Folds the keys into out, reference and sum.
+  // Folds the keys into out, reference and sum, of exponentials 2^(score * c - f32(reference * c))
+  // with c = f32(scale * log2(e)), or 2^((score - reference) * c) unless scales_reference.
   void (*fold)(const ForwardTile& tile);
 
   // Overwrites probabilities and dscores. The next two read them.
@@ -105,7 +115,9 @@ struct TileKernels {
 };
 
 extern const TileKernels kPortableTiles;
-extern const TileKernels kAvx2Tiles;    // where built for x86-64
-extern const TileKernels kAvx512Tiles;  // likewise
+extern const TileKernels kAvx2Tiles;        // where built for x86-64
+extern const TileKernels kAvx512Tiles;      // likewise
+extern const TileKernels kAvx512Bf16Tiles;  // likewise
+extern const TileKernels kAmxTiles;         // likewise
 
 }  // namespace annulus::kernels::cpu
