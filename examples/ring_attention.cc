@@ -39,7 +39,7 @@ void Attend(kernels::KernelTable& table, kernels::StackMemory& memory, parallel:
             const parallel::Partition& partition, const Tensors& t) {
   kernels::Kernels kernels(table, memory);
   const kernels::Mask causal{.kind = kernels::MaskKind::kCausal, .length = kTokens};
-  parallel::RingAttention attention(kernels, memory, ring, partition, causal);
+  parallel::RingAttention attention(kernels, memory, ring, partition, {&causal, 1});
   attention.Forward(kShape, t.q, t.kv, t.out, t.lse);
   attention.Backward(kShape, {t.q, t.kv, t.out, t.dout, t.lse}, t.dq, t.dkv);
 }

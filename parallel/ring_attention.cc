@@ -27,14 +27,6 @@ AnyView Half(const AttentionShape& shape, const AnyView& kv, int half) {
   return kv.Slice(0, half, 1).Reshape({shape.batch, kv.dim(2), shape.kv_heads, shape.head_dim});
 }
 
-KeyBlock BlockOf(const AttentionShape& shape, const ConstView& kv, const Positions& positions) {
-  return {Half(shape, kv, 0), Half(shape, kv, 1), positions};
-}
-
-KeyBlockGradient GradientOf(const AttentionShape& shape, const View& dkv) {
-  return {Half(shape, dkv, 0), Half(shape, dkv, 1)};
-}
-
 }  // namespace
 
 // The keys at hand and the next ones on their way. Holds the receive buffers, as many as the
@@ -74,62 +66,104 @@ struct RingAttention::KeyRing {
 
 RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory,
                              Communicator& context, const Partition& partition,
-                             const kernels::Mask& mask)
+                             std::span<const kernels::Mask> masks)
     : kernels_(kernels),
       memory_(memory),
       context_(context),
       partition_(partition),
-      mask_(mask),
+      masks_(masks),
       queries_(partition.PositionsOf(context.rank())),
       schedule_(RingSchedule(context.rank(), context.size())) {
   Check(partition.ranks() == context.size(), "a partition over {} ranks in a group of {}",
         partition.ranks(), context.size());
-  Check(mask.length == partition.length(), "a mask of {} tokens over a sequence of {}", mask.length,
-        partition.length());
+  Check(!masks.empty(), "an attention without a mask");
+  for (const kernels::Mask& mask : masks) {
+    Check(mask.length == partition.length(), "a mask of {} tokens over a sequence of {}",
+          mask.length, partition.length());
+  }
 }
 
-kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape, DType dtype) const {
-  return {.batch = shape.batch,
+std::vector<RingAttention::Group> RingAttention::GroupsOf(const AttentionShape& shape) const {
+  if (masks_.size() == 1) return {{masks_[0], 0, shape.batch}};
+  Check(std::ssize(masks_) == shape.batch, "{} masks for {} sequences", masks_.size(), shape.batch);
+  std::vector<Group> groups;
+  for (int64_t b = 0; b < shape.batch; ++b)
+    groups.push_back({masks_[static_cast<size_t>(b)], b, 1});
+  return groups;
+}
+
+kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape, const Group& group,
+                                                   DType dtype) const {
+  return {.batch = group.count,
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim,
           .scale = shape.scale,
           .dtype = dtype,
           .queries = queries_,
-          .mask = mask_};
+          .mask = group.mask};
 }
 
-bool RingAttention::Attends(const Positions& keys) const {
-  for (int i = 0; i < queries_.runs(); ++i) {
-    for (int j = 0; j < keys.runs(); ++j) {
-      if (mask_.Classify(queries_.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
+KeyBlock RingAttention::BlockOf(const AttentionShape& shape, const Group& group,
+                                const ConstView& kv, const Positions& positions) {
+  return {group.Of(Half(shape, kv, 0)), group.Of(Half(shape, kv, 1)), positions};
+}
+
+KeyBlockGradient RingAttention::GradientOf(const AttentionShape& shape, const Group& group,
+                                           const View& dkv) {
+  return {group.Of(Half(shape, dkv, 0)), group.Of(Half(shape, dkv, 1))};
+}
+
+std::vector<size_t> RingAttention::Attending(const std::vector<Group>& groups,
+                                             const Positions& keys) const {
+  const auto attends = [&](const kernels::Mask& mask) {
+    for (int i = 0; i < queries_.runs(); ++i) {
+      for (int j = 0; j < keys.runs(); ++j) {
+        if (mask.Classify(queries_.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
+      }
     }
+    return false;
+  };
+  std::vector<size_t> attending;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (attends(groups[g].mask)) attending.push_back(g);
   }
-  return false;
+  return attending;
 }
 
 void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView kv, View out,
                             View lse) {
   MemoryScope scope(memory_);
-  const kernels::AttentionForwardArgs attention =
-      kernels_.AttentionForwardBegin(ProblemOf(shape, q.dtype), q);
+  const std::vector<Group> groups = GroupsOf(shape);
+  std::vector<kernels::AttentionForwardArgs> attentions;
+  for (const Group& group : groups) {
+    attentions.push_back(
+        kernels_.AttentionForwardBegin(ProblemOf(shape, group, q.dtype), group.Of(q)));
+  }
   KeyRing ring(*this, kv);
   for (size_t step = 0; step < schedule_.steps.size(); ++step) {
     const Positions keys = partition_.PositionsOf(schedule_.steps[step].kv_owner);
     ring.Start(step);
-    if (Attends(keys)) {
-      kernels_.AttentionForwardFold(attention, BlockOf(shape, ring.at_hand, keys));
+    for (const size_t g : Attending(groups, keys)) {
+      kernels_.AttentionForwardFold(attentions[g], BlockOf(shape, groups[g], ring.at_hand, keys));
     }
     ring.Advance(step);
   }
-  kernels_.AttentionForwardFinish(attention, out, lse);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    kernels_.AttentionForwardFinish(attentions[g], groups[g].Of(out), groups[g].Of(lse));
+  }
 }
 
 void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& inputs, View dq,
                              View dkv) {
   MemoryScope scope(memory_);
-  const kernels::AttentionBackwardArgs attention = kernels_.AttentionBackwardBegin(
-      ProblemOf(shape, inputs.q.dtype), {inputs.q, inputs.out, inputs.dout, inputs.lse});
+  const std::vector<Group> groups = GroupsOf(shape);
+  std::vector<kernels::AttentionBackwardArgs> attentions;
+  for (const Group& group : groups) {
+    attentions.push_back(kernels_.AttentionBackwardBegin(
+        ProblemOf(shape, group, inputs.q.dtype),
+        {group.Of(inputs.q), group.Of(inputs.out), group.Of(inputs.dout), group.Of(inputs.lse)}));
+  }
   const size_t steps = schedule_.steps.size();
   const bool travels = steps > 1;
 
@@ -146,15 +180,15 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
     const Positions keys = partition_.PositionsOf(plan.kv_owner);
     const bool first = step == 0;
     const View part = travels && first ? sums[0] : dkv;
-    const bool attends = Attends(keys);
+    const std::vector<size_t> attending = Attending(groups, keys);
     ring.Start(step);
-    if (first || attends) kernels_.Zero(part);
-    if (attends) {
-      kernels_.AttentionBackwardFold(attention, BlockOf(shape, ring.at_hand, keys),
-                                     GradientOf(shape, part));
+    if (first || !attending.empty()) kernels_.Zero(part);
+    for (const size_t g : attending) {
+      kernels_.AttentionBackwardFold(attentions[g], BlockOf(shape, groups[g], ring.at_hand, keys),
+                                     GradientOf(shape, groups[g], part));
     }
     gradient.Wait();
-    if (!first && attends) kernels_.Add({.x = part, .y = sums[step % 2]});
+    if (!first && !attending.empty()) kernels_.Add({.x = part, .y = sums[step % 2]});
     if (travels) {
       const bool last = step + 1 == steps;
       gradient = context_.Start({.send = sums[step % 2],
@@ -165,7 +199,9 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
     }
     ring.Advance(step);
   }
-  kernels_.AttentionBackwardFinish(attention, dq);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    kernels_.AttentionBackwardFinish(attentions[g], groups[g].Of(dq));
+  }
   gradient.Wait();
 }
 

@@ -2,6 +2,9 @@
 // driver of every schedule, forward and backward (Liu et al. 2023, Ring Attention).
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "kernels/base/kernels.h"
 #include "kernels/base/memory.h"
 #include "parallel/communicator.h"
@@ -21,15 +24,19 @@ struct AttentionShape {
 
 // Collective: every rank of `context` makes the same calls.
 //
+// Sequences that share a mask are one problem to the kernels. Those that have masks of their own
+// are a problem each, but travel together: a step's exchange is that of the whole batch, whatever
+// the masks leave out, so that ranks agree on it without looking at each other's.
+//
 // Memory taken from the stack during a call, in blocks of keys and values (2*B*T*Hkv*D elements):
 // forward min(P-1, 2) in flight, in the dtype of kv; backward as many and two of f32 gradients.
 // Traffic per rank: forward P-1 blocks of keys; backward P-1 of keys and P of gradients (P > 1).
 class RingAttention {
  public:
-  // All must outlive this. Requires partition.ranks() == context.size(),
-  // mask.length == partition.length().
+  // All must outlive this. `masks` is one for all sequences or one for each, the same on every
+  // rank. Requires partition.ranks() == context.size(), mask.length == partition.length().
   RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory, Communicator& context,
-                const Partition& partition, const kernels::Mask& mask);
+                const Partition& partition, std::span<const kernels::Mask> masks);
 
   // q [B,T,H,D]; kv [2,B,T,Hkv*D], keys then values, the local tokens of this rank in the
   // partition's order. Overwrites out [B,T,H,D] and lse [B,H,T]. f32 or bf16, q's dtype that of kv
@@ -50,15 +57,35 @@ class RingAttention {
  private:
   struct KeyRing;
 
-  kernels::AttentionProblem ProblemOf(const AttentionShape& shape, kernels::DType dtype) const;
-  // Whether any local query attends to any key of `keys`.
-  bool Attends(const kernels::Positions& keys) const;
+  // Sequences [first, first + count) of a batch, which share a mask.
+  struct Group {
+    const kernels::Mask& mask;
+    int64_t first;
+    int64_t count;
+
+    // Their part of a tensor with the sequences along its first dim.
+    template <class AnyView>
+    AnyView Of(const AnyView& all) const {
+      return all.Slice(0, first, count);
+    }
+  };
+  std::vector<Group> GroupsOf(const AttentionShape& shape) const;
+
+  kernels::AttentionProblem ProblemOf(const AttentionShape& shape, const Group& group,
+                                      kernels::DType dtype) const;
+  static kernels::KeyBlock BlockOf(const AttentionShape& shape, const Group& group,
+                                   const ConstView& kv, const kernels::Positions& positions);
+  static kernels::KeyBlockGradient GradientOf(const AttentionShape& shape, const Group& group,
+                                              const View& dkv);
+  // The groups of which any local query attends to any key of `keys`, by index.
+  std::vector<size_t> Attending(const std::vector<Group>& groups,
+                                const kernels::Positions& keys) const;
 
   kernels::Kernels& kernels_;
   kernels::StackMemory& memory_;
   Communicator& context_;
   const Partition& partition_;
-  const kernels::Mask& mask_;
+  std::span<const kernels::Mask> masks_;
   kernels::Positions queries_;
   Schedule schedule_;
 };

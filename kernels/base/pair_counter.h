@@ -17,7 +17,7 @@ class PairCounter {
 
  private:
   // Three numbers for each run of queries and keys, then what defines the mask.
-  static constexpr size_t kMaskFields = 9;
+  static constexpr size_t kMaskFields = 10;
   using Key = std::array<int64_t, 2 * 3 * Positions::kMaxRuns + kMaskFields>;
   static Key KeyOf(const Mask& mask, const Positions& queries, const Positions& keys);
 

@@ -107,9 +107,21 @@ struct ParallelOptions {
   bool operator==(const ParallelOptions&) const = default;
 };
 
+// Which blocks of keys a query attends to where the mask is block-sparse; attention_mask.cc has the
+// numbers.
+enum class BlockPatternName : uint8_t { kCustom, kLongformer, kBigBird, kStrided };
+
 struct AttentionOptions {
-  kernels::MaskKind mask = kernels::MaskKind::kCausal;  // causal, full or window
+  kernels::MaskKind mask = kernels::MaskKind::kCausal;
   int64_t window = 0;  // tokens, the query's own among them; 0 where mask is not window
+  // Of a block-sparse mask, see kernels::BlockPattern; all 0 where mask is another.
+  BlockPatternName pattern = BlockPatternName::kCustom;
+  int64_t block_tokens = 0;   // 0: 64; Validate() replaces it
+  int64_t window_blocks = 0;  // 0: the pattern's, custom's being 1; Validate() replaces it
+  int64_t global_blocks = 0;  // 0: the pattern's, custom's being none; Validate() replaces it
+  int64_t stride_blocks = 0;  // likewise
+  int64_t random_blocks = 0;  // likewise
+  uint64_t block_seed = 0;    // of the random blocks
 
   bool operator==(const AttentionOptions&) const = default;
 };

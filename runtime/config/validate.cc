@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/base/error.h"
+#include "runtime/config/attention_mask.h"
 #include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
@@ -149,18 +150,6 @@ void CheckOptimizer(const OptimizerOptions& optimizer, int64_t steps) {
   }
 }
 
-void CheckAttention(const AttentionOptions& attention) {
-  const bool window = attention.mask == kernels::MaskKind::kWindow;
-  if (window && attention.window == 0) {
-    ThrowConfigError("attention.mask = window needs attention.window, of 1 token or more");
-  }
-  if (!window && attention.window != 0) {
-    ThrowConfigError(
-        "attention.window = {} does nothing without mask=window; set the mask or leave it out",
-        attention.window);
-  }
-}
-
 }  // namespace
 
 void Validate(RunConfig& config, int world_size) {
@@ -171,7 +160,7 @@ void Validate(RunConfig& config, int world_size) {
   ResolveParallel(config.parallel, config.ranks, world_size);
   CheckBatch(config.train, config.parallel, world_size);
   CheckOptimizer(config.optimizer, config.train.steps);
-  CheckAttention(config.attention);
+  ResolveAttention(config.attention);
 }
 
 }  // namespace annulus::runtime

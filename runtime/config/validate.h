@@ -7,7 +7,8 @@ namespace annulus::runtime {
 
 // Throws ConfigError with what is wrong and what would be right, in numbers, for a configuration
 // that no run of `world_size` ranks can follow. Then replaces each 0 that stands for another
-// option's value: num_key_value_heads, head_dim, embedding_initializer_range and context_size.
+// option's value: num_key_value_heads, head_dim, embedding_initializer_range, context_size and the
+// blocks of a block-sparse mask.
 // vocab_size, loss_chunk_tokens and threads may stay 0: data, plan and launch decide them.
 // Requires world_size >= 1. Idempotent.
 void Validate(RunConfig& config, int world_size);

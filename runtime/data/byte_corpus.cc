@@ -1,5 +1,6 @@
 #include "runtime/data/byte_corpus.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/base/error.h"
@@ -11,25 +12,24 @@
 namespace annulus::runtime {
 namespace {
 
-// The sequence of `length` tokens that starts at byte `begin` of `text`.
-void FillFrom(const PiecewiseText& text, int64_t begin, int64_t length,
-              const kernels::Positions& positions, int32_t* tokens, int32_t* labels) {
-  FillRuns(length, positions, tokens, labels,
-           [&](const kernels::PositionRun& run, int32_t* token, int32_t* label) {
-             text.Gather(begin + run.start, run.stride, run.count, token);
-             text.Gather(begin + run.start + 1, run.stride, run.count, label);
-           });
+// Unmakes the labels of `run` that are the first bytes of a piece.
+void ForgetFirstBytes(const PiecewiseText& text, int64_t begin, const kernels::PositionRun& run,
+                      int32_t* labels) {
+  for (const int64_t border : text.BordersBetween(begin + run.start, begin + run.last() + 2)) {
+    const int64_t ahead = border - 1 - (begin + run.start);
+    if (ahead % run.stride == 0) labels[ahead / run.stride] = -1;
+  }
 }
 
 }  // namespace
 
-ByteCorpus::ByteCorpus(const std::string& data_path, double held_out_fraction, uint64_t seed)
-    : data_path_(data_path), holds_out_(held_out_fraction > 0), seed_(seed) {
+ByteCorpus::ByteCorpus(const Config& config) : config_(config) {
+  const double held_out_fraction = config_.held_out_fraction;
   if (!(held_out_fraction >= 0 && held_out_fraction < 1)) {
     ThrowConfigError("data.held_out_fraction must be at least 0 and less than 1, not {}",
                      held_out_fraction);
   }
-  const std::vector<TextFile> found = FindTextFiles(data_path);
+  const std::vector<TextFile> found = FindTextFiles(config_.path);
   for (const TextFile& file : found) files_.emplace_back(file.path);
 
   if (found.size() == 1) {
@@ -57,7 +57,8 @@ void ByteCorpus::CheckBytes(const PiecewiseText& text, int64_t length, const cha
   ThrowConfigError(
       "the text at '{}' has {} bytes {}, a sequence of {} needs {}: give more text or lower "
       "train.sequence_length",
-      data_path_, FormatCount(text.bytes()), purpose, FormatCount(length), FormatCount(length + 1));
+      config_.path, FormatCount(text.bytes()), purpose, FormatCount(length),
+      FormatCount(length + 1));
 }
 
 void ByteCorpus::CheckLength(int64_t length) const {
@@ -65,30 +66,68 @@ void ByteCorpus::CheckLength(int64_t length) const {
   HeldOutSequences(length);
 }
 
-void ByteCorpus::TrainSequence(int64_t index, int64_t length, const kernels::Positions& positions,
-                               int32_t* tokens, int32_t* labels) const {
+ByteCorpus::Cut ByteCorpus::TrainCut(int64_t index, int64_t length) const {
   CheckBytes(train_, length, "for training");
   Check(index >= 0, "training sequence {}", index);
-  const Counter counter{.seed = seed_, .stream = Stream::kTrain, .index = index};
-  const int64_t begin = UniformBelow(counter, train_.bytes() - length);
-  FillFrom(train_, begin, length, positions, tokens, labels);
+  const Counter counter{.seed = config_.seed, .stream = Stream::kTrain, .index = index};
+  return {train_, UniformBelow(counter, train_.bytes() - length), length};
+}
+
+ByteCorpus::Cut ByteCorpus::HeldOutCut(int64_t index, int64_t length) const {
+  Check(index >= 0 && index < HeldOutSequences(length), "held-out sequence {}", index);
+  return {held_out_, index * length, length};
+}
+
+void ByteCorpus::Fill(const Cut& cut, const kernels::Positions& positions, int32_t* tokens,
+                      int32_t* labels) const {
+  FillRuns(cut.length, positions, tokens, labels,
+           [&](const kernels::PositionRun& run, int32_t* token, int32_t* label) {
+             cut.text.Gather(cut.begin + run.start, run.stride, run.count, token);
+             cut.text.Gather(cut.begin + run.start + 1, run.stride, run.count, label);
+             if (config_.separate_documents) ForgetFirstBytes(cut.text, cut.begin, run, label);
+           });
+}
+
+int64_t ByteCorpus::Documents(const Cut& cut, int64_t* starts) {
+  int64_t* end = starts;
+  *end++ = 0;
+  for (const int64_t border : cut.text.BordersBetween(cut.begin, cut.begin + cut.length)) {
+    *end++ = border - cut.begin;
+  }
+  return end - starts;
+}
+
+void ByteCorpus::TrainSequence(int64_t index, int64_t length, const kernels::Positions& positions,
+                               int32_t* tokens, int32_t* labels) const {
+  Fill(TrainCut(index, length), positions, tokens, labels);
 }
 
 int64_t ByteCorpus::HeldOutSequences(int64_t length) const {
-  if (!holds_out_) return 0;
+  if (config_.held_out_fraction == 0) return 0;
   CheckBytes(held_out_, length, "held out");
   return (held_out_.bytes() - 1) / length;
 }
 
 void ByteCorpus::HeldOutSequence(int64_t index, int64_t length, const kernels::Positions& positions,
                                  int32_t* tokens, int32_t* labels) const {
-  Check(index >= 0 && index < HeldOutSequences(length), "held-out sequence {}", index);
-  FillFrom(held_out_, index * length, length, positions, tokens, labels);
+  Fill(HeldOutCut(index, length), positions, tokens, labels);
+}
+
+int64_t ByteCorpus::MostDocuments(int64_t length) const {
+  return std::max(train_.MostPieces(length), held_out_.MostPieces(length));
+}
+
+int64_t ByteCorpus::TrainDocuments(int64_t index, int64_t length, int64_t* starts) const {
+  return Documents(TrainCut(index, length), starts);
+}
+
+int64_t ByteCorpus::HeldOutDocuments(int64_t index, int64_t length, int64_t* starts) const {
+  return Documents(HeldOutCut(index, length), starts);
 }
 
 std::string ByteCorpus::Describe() const {
   const bool by_file = files_.size() > 1;
-  return fmt::format("bytes of {}: {} in {} files for training, {} held out{}", data_path_,
+  return fmt::format("bytes of {}: {} in {} files for training, {} held out{}", config_.path,
                      FormatCount(train_.bytes()),
                      FormatCount(static_cast<int64_t>(files_.size() - held_out_files_)),
                      FormatCount(held_out_.bytes()),

@@ -16,7 +16,11 @@ std::unique_ptr<Dataset> OpenDataset(const DatasetConfig& config) {
                      config.path, config.synthetic);
   }
   if (!config.path.empty()) {
-    return std::make_unique<ByteCorpus>(config.path, config.held_out_fraction, config.seed);
+    return std::make_unique<ByteCorpus>(
+        ByteCorpus::Config{.path = config.path,
+                           .held_out_fraction = config.held_out_fraction,
+                           .separate_documents = config.separate_documents,
+                           .seed = config.seed});
   }
   if (config.synthetic == "recall") {
     return std::make_unique<RecallTask>(config.vocab_size, config.seed);

@@ -3,7 +3,8 @@
 // A sequence is a pure function of (seed, index, length), the same on every rank, and a rank asks
 // only for its own tokens of it. Labels are shifted here, globally, before any sharding: the label
 // of position i is the token at i + 1 of the same source, whichever rank holds that. So no loss
-// depends on how a sequence is sharded.
+// depends on how a sequence is sharded. Where documents are separate, no label lies in another
+// document than its token: nothing that the model may look at could predict it.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +52,21 @@ class Dataset {
   virtual void HeldOutSequence(int64_t index, int64_t length, const kernels::Positions& positions,
                                int32_t* tokens, int32_t* labels) const = 0;
 
+  // The most documents that lie in one sequence of `length` tokens, whole or in part. Here and
+  // below a dataset that knows of no documents has one for each sequence.
+  virtual int64_t MostDocuments(int64_t /*length*/) const { return 1; }
+
+  // Writes where the documents of a sequence start in it, ascending, the first at position 0, and
+  // returns how many there are. `starts` has room for MostDocuments(length). Requires and throws
+  // what TrainSequence and HeldOutSequence do.
+  virtual int64_t TrainDocuments(int64_t /*index*/, int64_t /*length*/, int64_t* starts) const {
+    *starts = 0;
+    return 1;
+  }
+  virtual int64_t HeldOutDocuments(int64_t index, int64_t length, int64_t* starts) const {
+    return TrainDocuments(index, length, starts);
+  }
+
   // The positions whose labels the task makes solvable; of text all.
   virtual PositionRange TaskPositions(int64_t length) const = 0;
 
@@ -63,7 +79,8 @@ struct DatasetConfig {
   std::string path = "";           // text: see text_files.h
   std::string synthetic = "";      // or the name of a task
   double held_out_fraction = 0.1;  // of the text's bytes, 0 <= f < 1
-  int64_t vocab_size = 0;          // of a synthetic task
+  bool separate_documents = false;
+  int64_t vocab_size = 0;  // of a synthetic task
   uint64_t seed = 0;
 };
 

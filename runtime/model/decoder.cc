@@ -50,7 +50,7 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
   MemoryScope scope(memory);
   const RopeTables rope = MakeRopeTables(sequence);
   parallel::RingAttention ring(context_.kernels, memory, context_.context, sequence.partition,
-                               sequence.mask);
+                               sequence.masks);
   const DecoderLayer::Environment environment{shape, sequence, context_, rope, ring};
 
   // Lives through the whole pass, below what forward pushes and backward pops.
@@ -92,7 +92,7 @@ void Decoder::Forward(const SequenceShape& sequence, const MicroBatch& batch) co
   MemoryScope scope(memory);
   const RopeTables rope = MakeRopeTables(sequence);
   parallel::RingAttention ring(context_.kernels, memory, context_.context, sequence.partition,
-                               sequence.mask);
+                               sequence.masks);
   const DecoderLayer::Environment environment{shape, sequence, context_, rope, ring};
 
   // Every layer reads the residual stream and leaves it in place.

@@ -1,6 +1,8 @@
 // What the model's code runs against: a kernel table, a communicator and memory, real or dry.
 #pragma once
 
+#include <vector>
+
 #include "kernels/base/kernels.h"
 #include "kernels/base/memory.h"
 #include "parallel/communicator.h"
@@ -19,7 +21,8 @@ struct StepContext {
 struct SequenceShape {
   int64_t batch = 1;  // B
   parallel::Partition partition;
-  kernels::Mask mask;  // of partition.length() tokens
+  // Of partition.length() tokens: one for all sequences, or one for each.
+  std::vector<kernels::Mask> masks;
 
   int64_t tokens() const { return partition.local_tokens(); }  // T
   int64_t rows() const { return batch * tokens(); }            // N

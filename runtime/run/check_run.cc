@@ -45,7 +45,7 @@ std::vector<Gradients> ComputeGradients(const RankSetup& setup,
     Gradients result{
         .step = program.Gradients(
             phase.length, 0,
-            [&](const SequenceRange& range, const SequenceShape& shape, View tokens, View labels) {
+            [&](const SequenceRange& range, SequenceShape& shape, View tokens, View labels) {
               return loader.Load(range, shape, tokens, labels);
             }),
         .values = std::vector<float>(static_cast<size_t>(program.layout().elements()))};

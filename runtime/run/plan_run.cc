@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/cpu_table.h"
 #include "parallel/local_communicator.h"
+#include "runtime/config/attention_mask.h"
 #include "runtime/config/validate.h"
 #include "runtime/io/format.h"
 #include "runtime/report/run_directory.h"
@@ -24,9 +25,18 @@ void AddRank(const RankPlan& rank, std::vector<PhasePlan>& phases) {
   for (size_t p = 0; p < phases.size(); ++p) {
     const int64_t flops = FlopsOf(rank.steps[p]);
     phases[p].flops += flops;
+    phases[p].attention_flops += rank.steps[p].work[kernels::KernelClass::kAttention].flops;
     phases[p].busiest_rank_flops = std::max(phases[p].busiest_rank_flops, flops);
     phases[p].traffic_bytes += rank.steps[p].bytes_sent;
   }
+}
+
+// From the FLOPs counted: forward and backward take 4 + 10 per pair and element of a head.
+double MaskArea(const FullPlan& plan, const PhasePlan& phase) {
+  const auto of = [](int64_t count) { return static_cast<double>(count); };
+  const double per_pair = 14.0 * of(plan.shape.query_size()) * of(plan.shape.num_hidden_layers);
+  const double sequences = of(plan.config.train.GlobalBatch(phase.length));
+  return of(phase.attention_flops) / (per_pair * sequences * of(phase.length) * of(phase.length));
 }
 
 }  // namespace
@@ -58,6 +68,7 @@ FullPlan MakePlan(const RunConfig& given) {
   for (PhasePlan& phase : plan.phases) {
     phase.balance =
         static_cast<double>(phase.flops) / (static_cast<double>(phase.busiest_rank_flops) * ranks);
+    phase.mask_area = MaskArea(plan, phase);
     phase.predicted_step_ms = 1e3 * static_cast<double>(phase.busiest_rank_flops) / roof;
   }
   return plan;
@@ -73,17 +84,26 @@ std::string PlanText(const FullPlan& plan) {
                                  FormatBytes(plan.memory.front().score_matrix_bytes));
   TextTable table({{"tokens", Align::kRight},
                    {"steps", Align::kRight},
+                   {"mask area", Align::kRight},
                    {"FLOPs per step", Align::kRight},
                    {"balance", Align::kRight},
                    {"sent per step", Align::kRight},
                    {"step at this machine's roof", Align::kRight}});
   for (const PhasePlan& phase : plan.phases) {
     table.AddRow({FormatCount(phase.length), FormatCount(phase.steps),
+                  fmt::format("{:.2f}%", 100 * phase.mask_area),
                   FormatRate(static_cast<double>(phase.flops), "FLOP"),
                   fmt::format("{:.1f}%", 100 * phase.balance), FormatBytes(phase.traffic_bytes),
                   FormatDuration(phase.predicted_step_ms / 1e3)});
   }
-  return text + table.ToString();
+  text += "mask: " + DescribeMask(plan.config.attention) + "\n" + table.ToString();
+  if (plan.flops_are_most()) {
+    text +=
+        "Where documents start is in the data: mask area, FLOPs, balance and time are those of "
+        "one\n"
+        "document per sequence, the most there can be. Bytes are exact.\n";
+  }
+  return text;
 }
 
 nlohmann::ordered_json ToJson(const FullPlan& plan) {
@@ -92,6 +112,7 @@ nlohmann::ordered_json ToJson(const FullPlan& plan) {
   for (const PhasePlan& phase : plan.phases) {
     json["phases"].push_back({{"sequence_length", phase.length},
                               {"steps", phase.steps},
+                              {"mask_area", phase.mask_area},
                               {"flops", phase.flops},
                               {"busiest_rank_flops", phase.busiest_rank_flops},
                               {"balance", phase.balance},
@@ -101,6 +122,7 @@ nlohmann::ordered_json ToJson(const FullPlan& plan) {
   // The last phase's, the longest context of the run.
   const PhasePlan& last = plan.phases.back();
   json["flops"] = last.flops;
+  json["flops_are_most"] = plan.flops_are_most();
   json["traffic_bytes"] = last.traffic_bytes;
   json["predicted_step_ms"] = last.predicted_step_ms;
   return json;

@@ -14,10 +14,12 @@ namespace annulus::runtime {
 struct PhasePlan {
   int64_t length = 0;
   int64_t steps = 0;
-  int64_t flops = 0;  // of all ranks
+  int64_t flops = 0;  // of all ranks; see FullPlan::flops_are_most
+  int64_t attention_flops = 0;
   int64_t busiest_rank_flops = 0;
   int64_t traffic_bytes = 0;  // sent by all ranks
   double balance = 1;         // mean over busiest rank's FLOPs
+  double mask_area = 1;       // (query, key) pairs the mask allows, of all n x n
   // busiest_rank_flops at the rate of this machine's large matrix products, threads as planned: a
   // lower bound where ranks run on machines like this one.
   double predicted_step_ms = 0;
@@ -28,6 +30,10 @@ struct FullPlan {
   DecoderShape shape;
   std::vector<RankMemory> memory = {};
   std::vector<PhasePlan> phases = {};
+
+  // Where documents start is in the data, which a plan does not read. It takes every sequence for
+  // one document: FLOPs, area and time are then the most there can be; bytes and traffic are exact.
+  bool flops_are_most() const { return config.attention.mask == kernels::MaskKind::kDocuments; }
 };
 
 // `config.ranks` ranks (1 where not set). Opens no data: text has 256 tokens, a model of another

@@ -33,6 +33,7 @@ DatasetConfig DatasetConfigOf(const RunConfig& config) {
   return {.path = config.data.path,
           .synthetic = config.data.synthetic,
           .held_out_fraction = config.data.held_out_fraction,
+          .separate_documents = config.attention.mask == kernels::MaskKind::kDocuments,
           .vocab_size = config.model.vocab_size,
           .seed = config.train.seed};
 }

@@ -1,9 +1,11 @@
 #include "runtime/run/train_run.h"
 
+#include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "runtime/config/attention_mask.h"
 #include "runtime/config/parse.h"
 #include "runtime/config/render.h"
 #include "runtime/data/entropy.h"
@@ -21,22 +23,18 @@
 namespace annulus::runtime {
 namespace {
 
-// The share of attention's FLOPs that belongs to the model: of the 4 + 10 per pair that forward and
-// backward compute, 2 recompute the scores.
-constexpr double kModelShareOfAttention = 12.0 / 14.0;
-
-// Model FLOPs of one step of each phase over all ranks: what a step without recomputation computes.
-std::vector<double> ModelFlopsPerStep(const RankSetup& setup, parallel::Communicator& world) {
+std::vector<ModelFlops> ModelFlopsPerStep(const RankSetup& setup, parallel::Communicator& world) {
   RunConfig config = setup.config;
   config.memory.recompute = Recompute::kNone;
   const RankPlan plan = PlanRank(config, setup.shape, *setup.table, setup.place());
-  std::vector<double> flops;
+  std::vector<ModelFlops> flops;
   for (const StepCost& step : plan.steps) {
     const auto of = [&](kernels::KernelClass c) { return static_cast<double>(step.work[c].flops); };
-    flops.push_back(of(kernels::KernelClass::kMatMul) +
-                    kModelShareOfAttention * of(kernels::KernelClass::kAttention));
+    std::array<double, 2> sums{of(kernels::KernelClass::kMatMul),
+                               kModelShareOfAttention * of(kernels::KernelClass::kAttention)};
+    world.AllReduceSum(sums);
+    flops.push_back({.matmul = sums[0], .attention = sums[1]});
   }
-  world.AllReduceSum(flops);
   return flops;
 }
 
@@ -128,6 +126,7 @@ class TrainRun {
   }
 
   std::vector<StartUpRow> StartUpRows(const ModelCost& cost) const;
+  std::string MaskText() const;
   void WriteResults(Program& program, const TrainReport& report,
                     const std::vector<RankMemory>& ranks);
   // Of the very targets that the held-out loss is the mean of.
@@ -162,12 +161,23 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
       {"sequence", fmt::format("{} partition of {} tokens: {} per rank, {} of padding in all",
                                NameOf(partition.kind()), FormatCount(partition.length()),
                                FormatCount(partition.local_tokens()), partition.padding_tokens())},
+      {"mask", MaskText()},
       {"step", fmt::format("{} tokens; {}", FormatCount(config.train.tokens_per_step()), schedule)},
       {"mfu roof", fmt::format("{}, large {} matrix products on all ranks at once",
                                FormatRate(cost.roof_flops_per_s, "FLOP/s"),
                                kernels::NameOf(setup_.shape.dtype))},
       {"output", directory_->path().string()},
   };
+}
+
+std::string TrainRun::MaskText() const {
+  const RunConfig& config = setup_.config;
+  const std::string mask = DescribeMask(config.attention);
+  if (config.attention.mask != kernels::MaskKind::kDocuments) return mask;
+  const int64_t most = setup_.dataset->MostDocuments(config.train.sequence_length);
+  return fmt::format("{}: {} in a sequence{}", mask,
+                     most == 1 ? "one" : fmt::format("up to {}", FormatCount(most)),
+                     most == 1 ? ", as if it were causal" : "");
 }
 
 EntropyCounter TrainRun::CountHeldOut(int64_t sequences) const {

@@ -73,8 +73,9 @@ EvaluationReport EvaluateHeldOut(Program& program, const Dataset& dataset,
   std::vector<int32_t> labels;
   program.Evaluate(
       length, sequences,
-      [&](const SequenceRange& range, const SequenceShape& shape, View tokens_out,
-          View labels_out) { return loader.Load(range, shape, tokens_out, labels_out); },
+      [&](const SequenceRange& range, SequenceShape& shape, View tokens_out, View labels_out) {
+        return loader.Load(range, shape, tokens_out, labels_out);
+      },
       [&](const SequenceRange&, const SequenceShape& shape, ConstView label_view,
           ConstView loss_view) {
         losses.resize(static_cast<size_t>(shape.rows()));

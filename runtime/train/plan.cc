@@ -34,7 +34,7 @@ RankPlan PlanRank(const RunConfig& config, const DecoderShape& shape,
                    .context = context,
                    .data_index = place.data_index,
                    .data_size = place.data_size});
-  const BatchLoader load = [](const SequenceRange&, const SequenceShape&, View, View) {
+  const BatchLoader load = [](const SequenceRange&, SequenceShape&, View, View) {
     return int64_t{0};
   };
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "runtime/config/attention_mask.h"
 #include "runtime/train/learning_rate.h"
 
 namespace annulus::runtime {
@@ -79,11 +80,11 @@ void Program::Initialize() {
 SequenceShape Program::ShapeOf(int64_t length, int64_t batch) const {
   const parallel::Partition partition(config_.parallel.partition, length,
                                       environment_.context.size());
-  return {
-      .batch = batch,
-      .partition = partition,
-      .mask = {
-          .kind = config_.attention.mask, .length = length, .window = config_.attention.window}};
+  const kernels::Mask mask = MaskOf(config_.attention, length);
+  const bool own_masks = mask.kind == kernels::MaskKind::kDocuments;
+  return {.batch = batch,
+          .partition = partition,
+          .masks = std::vector<kernels::Mask>(own_masks ? static_cast<size_t>(batch) : 1, mask)};
 }
 
 Program::Sums Program::AccumulateGradients(int64_t length, int64_t first_sequence,
@@ -91,7 +92,7 @@ Program::Sums Program::AccumulateGradients(int64_t length, int64_t first_sequenc
   const int64_t batch = config_.train.MicroBatch(length);
   const int64_t stride = batch * environment_.data_size;
   const int64_t micro_steps = config_.train.GlobalBatch(length) / stride;
-  const SequenceShape sequence = ShapeOf(length, batch);
+  SequenceShape sequence = ShapeOf(length, batch);
   Sums sums;
   kernels_.Zero(gradients_);
   for (int64_t micro = 0; micro < micro_steps; ++micro) {
@@ -160,7 +161,7 @@ void Program::Evaluate(int64_t length, int64_t sequences, const BatchLoader& loa
   const int64_t stride = batch * environment_.data_size;
   for (int64_t first = environment_.data_index * batch; first < sequences; first += stride) {
     const SequenceRange range{first, std::min(batch, sequences - first)};
-    const SequenceShape sequence = ShapeOf(length, range.count);
+    SequenceShape sequence = ShapeOf(length, range.count);
     MemoryScope scope(environment_.memory);
     const BatchTensors tensors = AllocateBatch(environment_.memory, sequence);
     load(range, sequence, tensors.tokens, tensors.labels);

@@ -29,9 +29,11 @@ struct SequenceRange {
 };
 
 // Fills tokens and labels [N] i32 with this rank's part of the sequences, and says how many of the
-// labels are targets.
-using BatchLoader = std::function<int64_t(const SequenceRange& sequences,
-                                          const SequenceShape& shape, View tokens, View labels)>;
+// labels are targets. Where documents are masked, shape.masks has one mask for each sequence: tells
+// it where the documents of the whole sequence start, in memory that lasts until the next call; the
+// same on every rank of the context group. Left alone, each sequence is one document.
+using BatchLoader = std::function<int64_t(const SequenceRange& sequences, SequenceShape& shape,
+                                          View tokens, View labels)>;
 
 struct StepResult {
   double loss = 0;       // mean over the step's targets, all ranks
@@ -73,13 +75,12 @@ class Program {
   kernels::Kernels& kernels() { return kernels_; }
   const kernels::Kernels& kernels() const { return kernels_; }
 
-  SequenceShape ShapeOf(int64_t length, int64_t batch) const;
-
  private:
   struct Sums {
     double loss = 0;
     double targets = 0;
   };
+  SequenceShape ShapeOf(int64_t length, int64_t batch) const;
   // Fills gradients_ with the gradient of the loss *sum* over all ranks.
   Sums AccumulateGradients(int64_t length, int64_t first_sequence, const BatchLoader& load);
   void Update(int64_t step, float gradient_scale);

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "runtime/train/batch_loader.h"
 #include "runtime/train/learning_rate.h"
 
 namespace annulus::runtime {
@@ -18,10 +17,15 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Trainer::Trainer(const Setup& setup, Program& program, TrainObserver* observer)
-    : setup_(setup), program_(program), observer_(observer) {
+    : setup_(setup),
+      program_(program),
+      observer_(observer),
+      loader_(setup.dataset, DatasetLoader::Split::kTrain, setup.environment.context.rank(),
+              program.kernels()) {
   size_t index = 0;
   for (const ContextPhase& phase : setup_.config.train.Phases()) {
-    remaining_flops_ += static_cast<double>(phase.steps) * setup_.cost.flops_per_step.at(index++);
+    remaining_flops_ +=
+        static_cast<double>(phase.steps) * setup_.cost.flops_per_step.at(index++).total();
     setup_.dataset.CheckLength(phase.length);
   }
 }
@@ -40,6 +44,10 @@ double Trainer::ExposedMs() const {
   return exposed;
 }
 
+int64_t Trainer::AttentionFlops() const {
+  return program_.kernels().counters()[kernels::KernelClass::kAttention].flops;
+}
+
 EvaluationReport Trainer::Evaluate(int64_t step) {
   const int64_t sequences = HeldOutSequences();
   if (sequences == 0) return {};
@@ -51,14 +59,13 @@ EvaluationReport Trainer::Evaluate(int64_t step) {
 
 void Trainer::RunStep(int64_t step, const Phase& phase) {
   const RankEnvironment& environment = setup_.environment;
-  DatasetLoader loader(setup_.dataset, DatasetLoader::Split::kTrain, environment.context.rank(),
-                       program_.kernels());
   const double exposed_before = ExposedMs();
+  const int64_t attention_before = AttentionFlops();
   const auto start = std::chrono::steady_clock::now();
   const StepResult result =
       program_.Step(step, phase.length, next_sequence_,
-                    [&](const SequenceRange& range, const SequenceShape& shape, View tokens,
-                        View labels) { return loader.Load(range, shape, tokens, labels); });
+                    [&](const SequenceRange& range, SequenceShape& shape, View tokens,
+                        View labels) { return loader_.Load(range, shape, tokens, labels); });
   const double seconds = SecondsSince(start);
   const double exposed_here = ExposedMs() - exposed_before;
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
@@ -69,12 +76,17 @@ void Trainer::RunStep(int64_t step, const Phase& phase) {
   }
   std::array<double, 1> exposed{exposed_here};
   environment.world.AllReduceMax(exposed);
+  // Counted, not planned: how many pairs documents allow is known only once they are there.
+  std::array<double, 1> attention{kModelShareOfAttention *
+                                  static_cast<double>(AttentionFlops() - attention_before)};
+  environment.world.AllReduceSum(attention);
 
   const TrainOptions& train = setup_.config.train;
-  const double flops = setup_.cost.flops_per_step.at(phase.index);
+  const ModelFlops& planned = setup_.cost.flops_per_step.at(phase.index);
+  const double flops = planned.matmul + attention[0];
   next_sequence_ += train.GlobalBatch(phase.length);
-  remaining_flops_ -= flops;
-  done_flops_ += flops;
+  remaining_flops_ -= planned.total();
+  done_flops_ += planned.total();
   report_.final_loss = result.loss;
   report_.tokens += train.tokens_per_step();
   report_.train_s += seconds;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runtime/memory/ledger.h"
+#include "runtime/train/batch_loader.h"
 #include "runtime/train/evaluation.h"
 #include "runtime/train/program.h"
 
@@ -41,10 +42,21 @@ struct TrainReport {
   double tokens_per_s() const { return train_s > 0 ? static_cast<double>(tokens) / train_s : 0; }
 };
 
+// The share of attention's FLOPs that belongs to the model: of the 4 + 10 per pair that forward and
+// backward compute, 2 recompute the scores.
+inline constexpr double kModelShareOfAttention = 12.0 / 14.0;
+
+// Model FLOPs of one step over all ranks: what a step without recomputation computes.
+struct ModelFlops {
+  double matmul = 0;
+  double attention = 0;  // the most there can be, where a mask depends on the data
+
+  double total() const { return matmul + attention; }
+};
+
 // What the steps' times are compared with.
 struct ModelCost {
-  // Model FLOPs of one step over all ranks, for each phase of the context schedule.
-  std::vector<double> flops_per_step;
+  std::vector<ModelFlops> flops_per_step;  // for each phase of the context schedule
   // The rate of large matrix products on all ranks at once, FLOP/s.
   double roof_flops_per_s = 0;
 };
@@ -73,11 +85,14 @@ class Trainer {
   void RunStep(int64_t step, const Phase& phase);
   EvaluationReport Evaluate(int64_t step);
   double ExposedMs() const;
+  // FLOPs of this rank's attention so far.
+  int64_t AttentionFlops() const;
   int64_t HeldOutSequences() const;
 
   Setup setup_;
   Program& program_;
   TrainObserver* observer_;
+  DatasetLoader loader_;
   int64_t next_sequence_ = 0;
   double remaining_flops_ = 0;
   double done_flops_ = 0;

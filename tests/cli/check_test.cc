@@ -1,6 +1,8 @@
 // `annulus check` on ranks as threads.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "tests/cli/annulus_command.h"
 
 namespace annulus::runtime {
@@ -53,6 +55,40 @@ TEST(Check, EveryPhaseOfASchedule) {
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(ReadJson(file).at("checks").size(), 2u);
 }
+
+class CheckMask : public testing::TestWithParam<const char*> {};
+
+// Text of many short files, so that there are documents to keep apart.
+TEST_P(CheckMask, ParityUnderEveryMaskAndPartition) {
+  const TempDir dir;
+  for (int i = 0; i < 60; ++i) {
+    std::string text(static_cast<size_t>(5 + i * 7 % 41), ' ');
+    for (size_t c = 0; c < text.size(); ++c) text[c] = static_cast<char>('a' + c * c % 23);
+    dir.Write("text/" + std::to_string(i), text);
+  }
+  for (const char* partition : {"contiguous", "zigzag", "striped"}) {
+    Arguments options =
+        TinyModel(std::string("--train.sequence_length 101 --train.global_batch_size 2 "
+                              "--train.micro_batch_size 2 --ranks 3 --model.vocab_size 256 ") +
+                  "--parallel.partition " + partition + " --attention.mask " + GetParam());
+    *(std::find(options.begin(), options.end(), "--data.synthetic")) = "--data.path";
+    *(std::find(options.begin(), options.end(), "recall")) = dir.At("text");
+    const Outcome outcome = RunAnnulus(Arguments{"check"} + options);
+    EXPECT_EQ(outcome.status, 0) << outcome.err << outcome.out;
+    EXPECT_THAT(outcome.out, HasSubstr("passed"));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CheckMask,
+                         testing::Values("causal", "full", "window --attention.window 30",
+                                         "documents",
+                                         "block-sparse --attention.block_tokens 8 "
+                                         "--attention.pattern longformer",
+                                         "block-sparse --attention.block_tokens 8 "
+                                         "--attention.pattern bigbird --attention.block_seed 5",
+                                         "block-sparse --attention.block_tokens 8 "
+                                         "--attention.pattern strided --attention.window_blocks 1 "
+                                         "--attention.stride_blocks 3"));
 
 }  // namespace
 }  // namespace annulus::runtime

@@ -52,6 +52,10 @@ INSTANTIATE_TEST_SUITE_P(
         "--train.micro_batch_size 2 --memory.recompute block",
         "--ranks 3 --parallel.context_size 1 --train.global_batch_size 3 "
         "--train.sequence_length 61",
+        "--ranks 2 --attention.mask documents --train.global_batch_size 6 "
+        "--train.micro_batch_size 3 --train.sequence_length 61",
+        "--ranks 2 --attention.mask block-sparse --attention.pattern bigbird "
+        "--attention.block_tokens 8 --train.context_schedule 32:1,64:1",
         "--ranks 3 --attention.mask window --attention.window 20 --device.threads 2",
         "--model.dtype bf16", "--model.dtype bf16 --ranks 3 --train.sequence_length 61",
         "--model.dtype bf16 --ranks 2 --memory.recompute block --model.num_attention_heads 4 "

@@ -84,6 +84,33 @@ TEST_F(Plan, RanksHoldTheirShareOfTheContext) {
   EXPECT_NEAR(whole[1], whole[0], 0.02 * whole[0]);
 }
 
+// What documents leave of the pairs is not known before they are: the plan says that it is a bound.
+TEST_F(Plan, SaysWhatTheMaskLeavesAndWhenItIsABound) {
+  const auto phase_of = [this](const std::string& mask) {
+    const json plan =
+        Of(Words(std::string(kSmallModel) + "--train.sequence_length 4096 --ranks 2 " +
+                 "--attention.mask " + mask));
+    EXPECT_EQ(plan.at("flops_are_most"), mask == "documents") << mask;
+    EXPECT_EQ(outcome_.out.find("the most there can be") != std::string::npos, mask == "documents");
+    return plan.at("phases").at(0);
+  };
+  const auto area_of = [&](const char* mask) {
+    return phase_of(mask).at("mask_area").get<double>();
+  };
+  constexpr double kLength = 4096;
+  EXPECT_DOUBLE_EQ(area_of("full"), 1);
+  EXPECT_DOUBLE_EQ(area_of("causal"), (kLength + 1) / (2 * kLength));
+  EXPECT_DOUBLE_EQ(area_of("window --attention.window 512"),
+                   (512 - 512 * 511 / (2 * kLength)) / kLength);
+  // Of 64 rows of blocks, the first 8 have 1 to 8 and the others 8 and the first one; half of the
+  // diagonal block is in the future.
+  EXPECT_DOUBLE_EQ(area_of("block-sparse --attention.pattern longformer"),
+                   ((36 + 56 * 9) * 64.0 * 64 - 64 * 64 * 63 / 2) / (kLength * kLength));
+  for (const char* key : {"mask_area", "flops", "traffic_bytes"}) {
+    EXPECT_EQ(phase_of("documents").at(key), phase_of("causal").at(key)) << key;
+  }
+}
+
 // Parameters, activations and the keys in flight halve; the optimizer gains the master weights, and
 // gradients, among them those of the keys, stay f32.
 TEST_F(Plan, Bf16HalvesWhatIsNotKeptInF32) {

@@ -13,7 +13,6 @@
 
 #include "kernels/base/bfloat16.h"
 #include "kernels/cpu/cpu_table.h"
-#include "parallel/dry_communicator.h"
 #include "parallel/local_communicator.h"
 #include "runtime/memory/arena.h"
 #include "tests/reference/attention_reference.h"
@@ -33,8 +32,10 @@ struct Case {
   DType dtype = DType::kF32;
 
   friend void PrintTo(const Case& c, std::ostream* out) {
-    *out << fmt::format("P{}_{}_{}_kv{}_n{}_{}", c.ranks, NameOf(c.partition),
-                        kernels::NameOf(c.mask), c.kv_heads, c.length, NameOf(c.dtype));
+    std::string mask(kernels::NameOf(c.mask));
+    std::replace(mask.begin(), mask.end(), '-', '_');
+    *out << fmt::format("P{}_{}_{}_kv{}_n{}_{}", c.ranks, NameOf(c.partition), mask, c.kv_heads,
+                        c.length, NameOf(c.dtype));
   }
 };
 
@@ -52,7 +53,24 @@ constexpr int64_t kBatch = 2;
 // What padding tokens hold: finite, and ruinous wherever it leaks.
 constexpr float kPadding = 1e3f;
 
-// All tokens of the sequence, [B,n,heads,D].
+// Where documents start in the first sequence of a batch and in the second, of any length.
+const std::vector<int64_t> kFirstStarts = {0, 1, 40, 41, 42, 130};
+const std::vector<int64_t> kSecondStarts = {0, 90};
+
+// One mask for all sequences, or one for each where documents are masked.
+std::vector<kernels::Mask> MasksOf(const Case& c) {
+  const kernels::Mask mask{.kind = c.mask,
+                           .length = c.length,
+                           .window = c.length / 4 + 1,
+                           .blocks = {.block_tokens = 10, .window_blocks = 1, .random_blocks = 2}};
+  if (c.mask != kernels::MaskKind::kDocuments) return {mask};
+  std::vector<kernels::Mask> masks(kBatch, mask);
+  masks[0].document_starts = kFirstStarts;
+  masks[1].document_starts = kSecondStarts;
+  return masks;
+}
+
+// All tokens of the sequences, [B,n,heads,D].
 struct Whole {
   explicit Whole(const Case& c)
       : length(c.length),
@@ -61,7 +79,7 @@ struct Whole {
               .kv_heads = c.kv_heads,
               .head_dim = kHeadDim,
               .scale = 1 / std::sqrt(static_cast<float>(kHeadDim))},
-        mask{.kind = c.mask, .length = c.length, .window = c.length / 4 + 1} {
+        masks(MasksOf(c)) {
     const kernels::Positions all({0, 1, length});
     inputs = reference::RandomAttentionInputs({.batch = kBatch,
                                                .heads = kHeads,
@@ -70,18 +88,70 @@ struct Whole {
                                                .scale = shape.scale,
                                                .dtype = c.dtype,
                                                .queries = all,
-                                               .mask = mask},
+                                               .mask = masks[0]},
                                               all, static_cast<uint32_t>(length * 31 + c.ranks));
     dout = reference::RandomNormal(inputs.query_elements(), 77);
     reference::RoundTo(c.dtype, &dout);
   }
 
+  const kernels::Mask& MaskOf(int64_t b) const {
+    return masks[masks.size() == 1 ? 0 : static_cast<size_t>(b)];
+  }
+
   int64_t length;
   AttentionShape shape;
-  kernels::Mask mask;
+  std::vector<kernels::Mask> masks;
   reference::AttentionInputs inputs;
   std::vector<float> dout;
 };
+
+template <class T>
+std::vector<T> SequenceOf(const std::vector<T>& all, int64_t b) {
+  const auto size = std::ssize(all) / kBatch;
+  return {all.begin() + b * size, all.begin() + (b + 1) * size};
+}
+
+template <class T>
+void Append(const std::vector<T>& part, std::vector<T>& all) {
+  all.insert(all.end(), part.begin(), part.end());
+}
+
+template <class Real>
+struct Reference {
+  reference::AttentionOutput<Real> output;
+  reference::AttentionGradients<Real> gradients;
+};
+
+// Sequence by sequence, each with its own mask.
+template <class Real>
+Reference<Real> ReferenceOf(const Whole& whole) {
+  Reference<Real> all;
+  for (int64_t b = 0; b < kBatch; ++b) {
+    reference::AttentionInputs one{whole.inputs.problem, whole.inputs.keys,
+                                   SequenceOf(whole.inputs.q, b), SequenceOf(whole.inputs.k, b),
+                                   SequenceOf(whole.inputs.v, b)};
+    one.problem.batch = 1;
+    one.problem.mask = whole.MaskOf(b);
+    const auto output = reference::AttentionForward<Real>(one);
+    const auto gradients = reference::AttentionBackward<Real>(one, SequenceOf(whole.dout, b));
+    Append(output.out, all.output.out);
+    Append(output.lse, all.output.lse);
+    Append(gradients.dq, all.gradients.dq);
+    Append(gradients.dk, all.gradients.dk);
+    Append(gradients.dv, all.gradients.dv);
+  }
+  return all;
+}
+
+int64_t PairsOf(const Whole& whole) {
+  int64_t pairs = 0;
+  for (int64_t b = 0; b < kBatch; ++b) {
+    for (int64_t q = 0; q < whole.length; ++q) {
+      for (int64_t k = 0; k < whole.length; ++k) pairs += whole.MaskOf(b).Allows(q, k);
+    }
+  }
+  return pairs;
+}
 
 struct Results {
   explicit Results(const Whole& w)
@@ -91,6 +161,7 @@ struct Results {
         dk(w.inputs.k.size(), NAN),
         dv(w.inputs.k.size(), NAN) {}
   std::vector<float> out, lse, dq, dk, dv;
+  int64_t flops = 0;  // of all ranks
 };
 
 // Copies the rows of `positions` between a whole tensor [B,n,width] and a local one [B,T,width].
@@ -179,13 +250,14 @@ void RunRank(const Whole& whole, const Case& c, Communicator& context, Results& 
   key_shard.Take(whole.inputs.v, keys_values.data() + kv.size() / 2);
   Write(keys_values, kv);
 
-  RingAttention ring(kernels, arena, context, partition, whole.mask);
+  RingAttention ring(kernels, arena, context, partition, whole.masks);
   const auto top = arena.Top();
   ring.Forward(whole.shape, q, kv, out, lse);
   ring.Backward(whole.shape, {.q = q, .kv = kv, .out = out, .dout = dout, .lse = lse}, dq, dkv);
   EXPECT_EQ(arena.Top(), top);
 
   const std::lock_guard lock(mutex);
+  results.flops += kernels.counters()[kernels::KernelClass::kAttention].flops;
   query_shard.Put(Read(out).data(), results.out);
   query_shard.Put(Read(dq).data(), results.dq);
   key_shard.Put(dkv.As<float>(), results.dk);
@@ -233,15 +305,14 @@ TEST_P(RingAttentionTest, MatchesAttentionOverTheWholeSequence) {
   std::mutex mutex;
   RunRanks(GetParam().ranks,
            [&](Communicator& context) { RunRank(whole, GetParam(), context, results, mutex); });
-  const auto truth = reference::AttentionForward<double>(whole.inputs);
-  const auto plain = reference::AttentionForward<float>(whole.inputs);
-  ExpectClose(results.out, plain.out, truth.out, "out");
-  ExpectClose(results.lse, plain.lse, truth.lse, "lse");
-  const auto truth_gradient = reference::AttentionBackward<double>(whole.inputs, whole.dout);
-  const auto plain_gradient = reference::AttentionBackward<float>(whole.inputs, whole.dout);
-  ExpectClose(results.dq, plain_gradient.dq, truth_gradient.dq, "dq");
-  ExpectClose(results.dk, plain_gradient.dk, truth_gradient.dk, "dk");
-  ExpectClose(results.dv, plain_gradient.dv, truth_gradient.dv, "dv");
+  const auto truth = ReferenceOf<double>(whole);
+  const auto plain = ReferenceOf<float>(whole);
+  ExpectClose(results.out, plain.output.out, truth.output.out, "out");
+  ExpectClose(results.lse, plain.output.lse, truth.output.lse, "lse");
+  ExpectClose(results.dq, plain.gradients.dq, truth.gradients.dq, "dq");
+  ExpectClose(results.dk, plain.gradients.dk, truth.gradients.dk, "dk");
+  ExpectClose(results.dv, plain.gradients.dv, truth.gradients.dv, "dv");
+  EXPECT_EQ(results.flops, (4 + 10) * kHeadDim * kHeads * PairsOf(whole));
 }
 
 std::vector<Case> Cases() {
@@ -250,7 +321,8 @@ std::vector<Case> Cases() {
     for (PartitionKind partition :
          {PartitionKind::kContiguous, PartitionKind::kZigzag, PartitionKind::kStriped}) {
       for (kernels::MaskKind mask :
-           {kernels::MaskKind::kCausal, kernels::MaskKind::kFull, kernels::MaskKind::kWindow}) {
+           {kernels::MaskKind::kCausal, kernels::MaskKind::kFull, kernels::MaskKind::kWindow,
+            kernels::MaskKind::kDocuments, kernels::MaskKind::kBlockSparse}) {
         cases.push_back({ranks, partition, mask, 2, 173});
       }
       cases.push_back({ranks, partition, kernels::MaskKind::kCausal, 1, 67});

@@ -16,6 +16,10 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
+ByteCorpus Open(const std::string& path, double held_out_fraction, uint64_t seed = 1) {
+  return ByteCorpus({.path = path, .held_out_fraction = held_out_fraction, .seed = seed});
+}
+
 std::string TokensOf(const std::vector<int32_t>& tokens) {
   std::string text;
   for (int32_t token : tokens) text += static_cast<char>(token);
@@ -38,7 +42,8 @@ std::string Train(const ByteCorpus& corpus, int64_t index, int64_t length) {
 
 TEST(ByteCorpusTest, OfASingleFileTheEndIsHeldOut) {
   const TempDir dir;
-  const ByteCorpus corpus(dir.Write("text", "abcdefghijklmnopqrstuvwxyz0123456789ABCD"), 0.25, 1);
+  const ByteCorpus corpus =
+      Open(dir.Write("text", "abcdefghijklmnopqrstuvwxyz0123456789ABCD"), 0.25);
   EXPECT_EQ(corpus.train_bytes(), 30);
   EXPECT_EQ(corpus.held_out_bytes(), 10);
   ASSERT_EQ(corpus.HeldOutSequences(4), 2);
@@ -51,7 +56,7 @@ TEST(ByteCorpusTest, OfASingleFileTheEndIsHeldOut) {
 TEST(ByteCorpusTest, EveryStartIsDrawnAndNoneReachesPastTheEnd) {
   const TempDir dir;
   const std::string text = "abcdefghij";
-  const ByteCorpus corpus(dir.Write("text", text), 0, 1);
+  const ByteCorpus corpus = Open(dir.Write("text", text), 0);
   std::set<std::string> seen;
   for (int64_t index = 0; index < 200; ++index) seen.insert(Train(corpus, index, 4));
   EXPECT_EQ(seen, (std::set<std::string>{"abcde", "bcdef", "cdefg", "defgh", "efghi", "fghij"}));
@@ -65,7 +70,7 @@ TEST(ByteCorpusTest, FilesAreJoinedInOrderOfNameAndHeldOutWhole) {
   dir.Write("sub/c", "CCCC");
   dir.Write("sub/empty", "");
   dir.Write("z", "Z");
-  const ByteCorpus corpus(dir.path().string(), 0.1, 1);
+  const ByteCorpus corpus = Open(dir.path().string(), 0.1);
   // 1.6 bytes may be held out: only z is as small as that.
   EXPECT_EQ(corpus.held_out_bytes(), 1);
   EXPECT_EQ(Train(corpus, 0, 14), "AAAAAABBBBBCCCC");
@@ -80,7 +85,7 @@ TEST(ByteCorpusTest, MappedAndReadFilesMeetSeamlessly) {
   dir.Write("a", "small");
   dir.Write("b", large);
   dir.Write("c", "\xff\x80");
-  const ByteCorpus corpus(dir.path().string(), 0, 1);
+  const ByteCorpus corpus = Open(dir.path().string(), 0);
   const std::string whole = "small" + large + "\xff\x80";
   EXPECT_EQ(Train(corpus, 0, static_cast<int64_t>(whole.size()) - 1), whole);
 }
@@ -88,7 +93,7 @@ TEST(ByteCorpusTest, MappedAndReadFilesMeetSeamlessly) {
 TEST(ByteCorpusTest, TheSeedDoesNotChangeWhatIsHeldOut) {
   const TempDir dir;
   for (int i = 0; i < 30; ++i) dir.Write(std::to_string(i), std::string(20, static_cast<char>(i)));
-  const ByteCorpus one(dir.path().string(), 0.5, 1), two(dir.path().string(), 0.5, 2);
+  const ByteCorpus one = Open(dir.path().string(), 0.5, 1), two = Open(dir.path().string(), 0.5, 2);
   ASSERT_EQ(one.held_out_bytes(), 300);
   EXPECT_EQ(HeldOut(one, 0, 299), HeldOut(two, 0, 299));
 }
@@ -96,7 +101,7 @@ TEST(ByteCorpusTest, TheSeedDoesNotChangeWhatIsHeldOut) {
 TEST(ByteCorpusTest, TooLittleTextIsToldInNumbers) {
   const TempDir dir;
   const std::string path = dir.Write("text", std::string(1500, 'x'));
-  const ByteCorpus corpus(path, 0.2, 1);
+  const ByteCorpus corpus = Open(path, 0.2);
   EXPECT_NO_THROW(corpus.CheckLength(299));
   EXPECT_THAT([&] { corpus.CheckLength(8192); },
               ThrowsMessage<ConfigError>(
@@ -113,7 +118,7 @@ TEST(ByteCorpusTest, TooLittleTextIsToldInNumbers) {
 
 TEST(ByteCorpusTest, NothingHeldOutIsNoErrorIfNothingWasAskedFor) {
   const TempDir dir;
-  const ByteCorpus corpus(dir.Write("text", "0123456789"), 0, 1);
+  const ByteCorpus corpus = Open(dir.Write("text", "0123456789"), 0);
   EXPECT_NO_THROW(corpus.CheckLength(9));
   EXPECT_EQ(corpus.HeldOutSequences(9), 0);
 }
@@ -122,8 +127,65 @@ TEST(ByteCorpusTest, RejectsAFractionThatIsNone) {
   const TempDir dir;
   const std::string path = dir.Write("text", "text");
   for (double fraction : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()}) {
-    EXPECT_THAT([&] { ByteCorpus(path, fraction, 1); },
+    EXPECT_THAT([&] { Open(path, fraction); },
                 ThrowsMessage<ConfigError>(HasSubstr("data.held_out_fraction must be")));
+  }
+}
+
+std::vector<int64_t> TrainDocuments(const ByteCorpus& corpus, int64_t index, int64_t length) {
+  std::vector<int64_t> starts(static_cast<size_t>(corpus.MostDocuments(length)), -1);
+  starts.resize(static_cast<size_t>(corpus.TrainDocuments(index, length, starts.data())));
+  return starts;
+}
+
+TEST(ByteCorpusTest, DocumentsAreTheFilesThatASequenceIsCutFrom) {
+  const TempDir dir;
+  dir.Write("a", "AAAA");
+  dir.Write("b", "B");
+  dir.Write("c", "CCC");
+  const ByteCorpus corpus({.path = dir.path().string(), .separate_documents = true, .seed = 3});
+  EXPECT_EQ(TrainDocuments(corpus, 0, 7), (std::vector<int64_t>{0, 4, 5}));
+  EXPECT_EQ(corpus.MostDocuments(7), 3);
+  EXPECT_EQ(corpus.MostDocuments(2), 2);
+  EXPECT_EQ(corpus.MostDocuments(1), 1);
+
+  // What follows the last byte of a file is no label, on whichever rank it lies.
+  std::vector<int32_t> tokens(7), labels(7);
+  corpus.TrainSequence(0, 7, kernels::Positions({0, 1, 7}), tokens.data(), labels.data());
+  EXPECT_EQ(TokensOf(tokens), "AAAABCC");
+  EXPECT_EQ(labels, (std::vector<int32_t>{'A', 'A', 'A', -1, -1, 'C', 'C'}));
+  for (const int64_t first : {0, 1, 2}) {
+    const kernels::Positions mine({first, 3, 3 - (first > 0)});
+    corpus.TrainSequence(0, 7, mine, tokens.data(), labels.data());
+    for (int64_t t = 0; t < mine.tokens(); ++t) {
+      const int64_t position = mine.at(t);
+      EXPECT_EQ(labels[static_cast<size_t>(t)] < 0, position == 3 || position == 4) << position;
+    }
+  }
+}
+
+// Every cut there is, by the text alone: a file's bytes are all the same, its neighbours' others.
+TEST(ByteCorpusTest, DocumentsOfEveryCut) {
+  const TempDir dir;
+  std::string whole;
+  for (int file = 0; file < 12; ++file) {
+    const std::string text(static_cast<size_t>(1 + file * 7 % 5), static_cast<char>('a' + file));
+    dir.Write(fmt::format("f{:02}", file), text);
+    whole += text;
+  }
+  const ByteCorpus corpus = Open(dir.path().string(), 0);
+  for (const int64_t length : {1, 2, 5, 13}) {
+    size_t most = 0;
+    for (int64_t index = 0; index < 300; ++index) {
+      const std::string text = Train(corpus, index, length);
+      std::vector<int64_t> expected = {0};
+      for (int64_t i = 1; i < length; ++i) {
+        if (text[static_cast<size_t>(i)] != text[static_cast<size_t>(i - 1)]) expected.push_back(i);
+      }
+      ASSERT_EQ(TrainDocuments(corpus, index, length), expected) << text;
+      most = std::max(most, expected.size());
+    }
+    EXPECT_EQ(corpus.MostDocuments(length), static_cast<int64_t>(most)) << length;
   }
 }
 

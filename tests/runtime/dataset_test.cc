@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -65,9 +66,10 @@ class DatasetTest : public testing::TestWithParam<std::string> {
     data_ = Open(1234);
   }
 
-  std::unique_ptr<Dataset> Open(uint64_t seed) const {
+  std::unique_ptr<Dataset> Open(uint64_t seed, bool separate_documents = false) const {
     DatasetConfig config;
     config.seed = seed;
+    config.separate_documents = separate_documents;
     config.held_out_fraction = 0.3;
     if (GetParam() == "text") {
       config.path = dir_.path().string();
@@ -118,6 +120,39 @@ TEST_P(DatasetTest, LabelsAreTheNextTokens) {
       }
     }
   }
+}
+
+std::vector<int64_t> Documents(const Dataset& data, Split split, int64_t index, int64_t length) {
+  std::vector<int64_t> starts(static_cast<size_t>(data.MostDocuments(length)), -1);
+  const int64_t count = split == Split::kTrain
+                            ? data.TrainDocuments(index, length, starts.data())
+                            : data.HeldOutDocuments(index, length, starts.data());
+  EXPECT_LE(count, std::ssize(starts));
+  starts.resize(static_cast<size_t>(count));
+  return starts;
+}
+
+TEST_P(DatasetTest, NoLabelLiesInAnotherDocument) {
+  const std::unique_ptr<Dataset> separate = Open(1234, true);
+  int64_t unmade = 0;
+  for (Split split : {Split::kTrain, Split::kHeldOut}) {
+    for (int64_t length : {2, 31, 257, 700}) {
+      const std::vector<int64_t> starts = Documents(*separate, split, 1, length);
+      EXPECT_EQ(starts.front(), 0);
+      EXPECT_TRUE(std::is_sorted(starts.begin(), starts.end(), std::less_equal<>()));
+      EXPECT_LT(starts.back(), length);
+      const Sequence joined = ReadWhole(*data_, split, 1, length);
+      const Sequence apart = ReadWhole(*separate, split, 1, length);
+      EXPECT_EQ(apart.tokens, joined.tokens);
+      for (int64_t i = 0; i + 1 < length; ++i) {
+        const bool ends = std::binary_search(starts.begin(), starts.end(), i + 1);
+        const auto at = static_cast<size_t>(i);
+        ASSERT_EQ(apart.labels[at], ends ? -1 : joined.labels[at]) << i;
+        unmade += ends;
+      }
+    }
+  }
+  EXPECT_EQ(unmade > 0, GetParam() == "text");
 }
 
 TEST_P(DatasetTest, TokensFitTheVocabulary) {

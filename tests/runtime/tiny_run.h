@@ -1,6 +1,7 @@
 // A tiny training program on ranks as threads, for tests that compare runs.
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct TinyRun {
   DecoderShape shape;
   int ranks = 1;
   int threads = 1;
+  std::shared_ptr<const Dataset> data = nullptr;  // null: the recall task
 };
 
 inline TinyRun MakeTinyRun(int64_t length, int64_t batch) {
@@ -42,7 +44,8 @@ inline TinyRun MakeTinyRun(int64_t length, int64_t batch) {
   return run;
 }
 
-inline std::unique_ptr<Dataset> TinyData(const TinyRun& run) {
+inline std::shared_ptr<const Dataset> TinyData(const TinyRun& run) {
+  if (run.data != nullptr) return run.data;
   return OpenDataset({.path = "",
                       .synthetic = "recall",
                       .held_out_fraction = 0.1,
@@ -53,7 +56,7 @@ inline std::unique_ptr<Dataset> TinyData(const TinyRun& run) {
 // Runs `body(program, loader, environment, plan)` on every rank, in an arena of the planned size.
 template <class Body>
 void OnEveryRank(const TinyRun& run, const Body& body) {
-  const std::unique_ptr<Dataset> data = TinyData(run);
+  const std::shared_ptr<const Dataset> data = TinyData(run);
   parallel::RunRanks(run.ranks, [&](parallel::Communicator& world) {
     parallel::ProcessGrid grid(world, run.config.parallel.context_size);
     kernels::CpuTable table(run.threads);
@@ -73,8 +76,7 @@ void OnEveryRank(const TinyRun& run, const Body& body) {
     program.Initialize();
     DatasetLoader loader(*data, DatasetLoader::Split::kTrain, grid.context().rank(),
                          program.kernels());
-    const BatchLoader load = [&](const SequenceRange& range, const SequenceShape& shape,
-                                 View tokens,
+    const BatchLoader load = [&](const SequenceRange& range, SequenceShape& shape, View tokens,
                                  View labels) { return loader.Load(range, shape, tokens, labels); };
     body(program, load, arena, plan);
   });

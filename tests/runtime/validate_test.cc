@@ -94,17 +94,6 @@ TEST(ValidateTest, EvaluationNeedsHeldOutData) {
             "holds out none; set it above 0 or leave eval_every out");
 }
 
-TEST(ValidateTest, WindowAndMaskBelongTogether) {
-  EXPECT_EQ(ErrorOf([](RunConfig& c) { c.attention.mask = kernels::MaskKind::kWindow; }),
-            "attention.mask = window needs attention.window, of 1 token or more");
-  EXPECT_EQ(ErrorOf([](RunConfig& c) { c.attention.window = 128; }),
-            "attention.window = 128 does nothing without mask=window; set the mask or leave it "
-            "out");
-  RunConfig config = Valid();
-  config.attention = {kernels::MaskKind::kWindow, 128};
-  EXPECT_NO_THROW(Validate(config, 1));
-}
-
 TEST(ValidateTest, ContextSizeDividesTheRanks) {
   EXPECT_EQ(ErrorOf([](RunConfig& c) { c.parallel.context_size = 4; }, 6),
             "parallel.context_size = 4 does not divide 6 ranks; choose 1, 2, 3 or 6");
