@@ -192,12 +192,18 @@ std::vector<Point> WallReport::Memory(WallPart part) const {
                   [](const WallRow& row) { return static_cast<double>(row.activation_bytes); });
 }
 
+WallReport::Comparison WallReport::WithMlp(WallPart part) const {
+  Comparison both{Times(part), Times(WallPart::kMlp)};
+  // Both begin at the first n; either may have been left out from some n on.
+  const size_t common = std::min(both.part.size(), both.mlp.size());
+  both.part.resize(common);
+  both.mlp.resize(common);
+  return both;
+}
+
 std::optional<double> WallReport::Crossover(WallPart part) const {
-  const std::vector<Point> times = Times(part);
-  std::vector<Point> mlp = Times(WallPart::kMlp);
-  mlp.resize(std::min(mlp.size(), times.size()));  // the part may have ended before
-  if (mlp.size() < times.size()) return std::nullopt;
-  return runtime::Crossover(times, mlp);
+  const Comparison both = WithMlp(part);
+  return runtime::Crossover(both.part, both.mlp);
 }
 
 WallReport RunWallBench(const BenchOptions& bench, const Progress& progress) {

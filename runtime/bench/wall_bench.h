@@ -39,6 +39,12 @@ struct WallReport {
 
   std::vector<Point> Times(WallPart part) const;   // ms over n
   std::vector<Point> Memory(WallPart part) const;  // bytes over n
+  // Times at the n at which both were measured.
+  struct Comparison {
+    std::vector<Point> part;
+    std::vector<Point> mlp;
+  };
+  Comparison WithMlp(WallPart part) const;
   // n from which `part` takes more time than the MLP.
   std::optional<double> Crossover(WallPart part) const;
 };

@@ -26,17 +26,17 @@ std::string ExponentText(const std::vector<Point>& points) {
 }
 
 std::string CrossoverText(const WallReport& report, WallPart part) {
-  const std::vector<Point> times = report.Times(part);
-  if (times.empty()) return "";
+  const WallReport::Comparison both = report.WithMlp(part);
+  if (both.part.empty()) return "";
   if (const std::optional<double> n = report.Crossover(part)) {
     return fmt::format("{} attention overtakes the MLP at n = {}\n", NameOf(part),
                        FormatCount(std::llround(*n)));
   }
-  const double mlp = report.Times(WallPart::kMlp)[times.size() - 1].y;
-  const bool above = times.back().y > mlp;
+  const bool above = both.part.back().y > both.mlp.back().y;
   return fmt::format("{} attention takes {} time than the MLP at all n from {} to {}\n",
-                     NameOf(part), above ? "more" : "less", FormatCount(std::llround(times[0].x)),
-                     FormatCount(std::llround(times.back().x)));
+                     NameOf(part), above ? "more" : "less",
+                     FormatCount(std::llround(both.part.front().x)),
+                     FormatCount(std::llround(both.part.back().x)));
 }
 
 nlohmann::ordered_json Optional(const std::optional<double>& value) {

@@ -110,6 +110,18 @@ TEST(WallReportTest, FindsExponentsAndCrossover) {
   }
 }
 
+// The MLP needs more memory than fused attention and may be left out first.
+TEST(WallReportTest, ComparesWhereBothWereMeasured) {
+  WallReport report = Synthetic();
+  std::erase_if(report.rows,
+                [](const WallRow& row) { return row.part == WallPart::kMlp && row.n > 1024; });
+  EXPECT_NEAR(*report.Crossover(WallPart::kFused), 500, 1e-6);
+  std::erase_if(report.rows,
+                [](const WallRow& row) { return row.part == WallPart::kMlp && row.n > 256; });
+  EXPECT_THAT(ToText(report),
+              HasSubstr("fused attention takes less time than the MLP at all n from 64 to 256\n"));
+}
+
 TEST(WallReportTest, SaysItToPeople) {
   const std::string text = ToText(Synthetic());
   EXPECT_THAT(text, HasSubstr("fused attention overtakes the MLP at n = 500\n"));

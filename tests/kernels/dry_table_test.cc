@@ -76,8 +76,7 @@ class Step {
   void WrittenOut() {
     const std::array<KeySegment, 1> all = {{{0, 6}}};
     const std::array<int64_t, 5> first = {0, 1, 1, 1, 1};
-    const View p = Tensor({4, 6}, DType::kBF16), scores = Tensor({4, 6}),
-               ds = Tensor({4, 6}, DType::kBF16);
+    const View p = Tensor({4, 6}, dtype_), scores = Tensor({4, 6}), ds = Tensor({4, 6}, dtype_);
     kernels_.MaskedSoftmax({scores, {all, first}, 1, p});
     kernels_.MaskedSoftmaxBackward({p, scores, 1, ds});
   }

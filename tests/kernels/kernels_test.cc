@@ -110,10 +110,10 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
   const View m = Tensor({4, 6}), other = Tensor({4, 5}), row = Tensor({6}), rows = Tensor({4});
   const View wrong_row = Tensor({5}), spread = Tensor({4, 12}).Slice(1, 0, 6);
   const View ids = Tensor({4}, DType::kI32), heads = Tensor({1, 4, 1, 6});
+  const std::array<int64_t, 5> first{};
   const View ids_column = ids.Reshape({4, 1}), ids_square = Tensor({4, 4});
   const View half = Tensor({4, 6}, DType::kBF16), half_row = Tensor({6}, DType::kBF16);
   const View square = Tensor({6, 6}), half_square = Tensor({6, 6}, DType::kBF16);
-  const std::array<int64_t, 5> first{};
   const View fewer = Tensor({3, 6}), odd_heads = Tensor({1, 4, 1, 5}), table = Tensor({4, 3});
   Kernels& k = kernels_;
   const std::pair<std::string, std::function<void()>> broken[] = {

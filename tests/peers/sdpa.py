@@ -1,15 +1,18 @@
 """Times PyTorch's scaled_dot_product_attention and annulus's fused attention by turns.
 
 Round after round: annulus in a process of its own (one pass that is not counted, one that is), then
-PyTorch in this one. Both get tensors in the layout [batch, n, heads, head_dim], the same mask and as
+PyTorch in another that lives as long as the case. Both get tensors in the layout [batch, n, heads, head_dim], the same mask and as
 many threads. The table has medians of the rounds' times and of the rounds' ratios. With one thread
 the time is CPU time, else wall time, as in `annulus bench attention`.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
+import multiprocessing
 import os
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -35,8 +38,8 @@ def parse_arguments():
     return parser.parse_args()
 
 
-class Refused(Exception):
-    """annulus does not take these options; the message is its own."""
+class Failed(Exception):
+    """A case that cannot be measured, and why."""
 
 
 def time_annulus(options, case, file):
@@ -49,7 +52,7 @@ def time_annulus(options, case, file):
         command += [f"--bench.{name}", str(value)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
-        raise Refused(run.stderr.strip().splitlines()[-1])
+        raise Failed(run.stderr.strip().splitlines()[-1])
     with open(file, encoding="utf-8") as report:
         rows = json.load(report)["rows"]
     milliseconds = {row["pass"]: row["ms"] for row in rows}
@@ -89,17 +92,50 @@ class Peer:
         return 1e3 * forward, 1e3 * (self.clock() - start)
 
 
+def serve(options, case, pipe):
+    """Answers each message with a measurement."""
+    peer = Peer(options, case)
+    while pipe.recv():
+        pipe.send(peer.time())
+
+
+@contextlib.contextmanager
+def peer_process(options, case):
+    """Gives a function that measures the peer, in a process that may die without harm to us."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=serve, args=(options, case, theirs))
+    process.start()
+    theirs.close()
+
+    def measure():
+        try:
+            ours.send(True)
+            return ours.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            process.join()
+            code = process.exitcode
+            name = signal.Signals(-code).name if code < 0 else f"status {code}"
+            raise Failed(f"PyTorch died of {name}") from None
+
+    try:
+        yield measure
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            ours.send(False)
+        process.join()
+
+
 def compare(options, case, file):
     """Medians: our forward and both passes, the peer's, and the ratios of the rounds."""
     rounds = []
-    peer = None
-    for _ in range(options.rounds):
-        forward, backward = time_annulus(options, case, file)
-        peer = peer or Peer(options, case)
-        peer_forward, peer_both = peer.time()
-        both = forward + backward
-        rounds.append((forward, peer_forward, peer_forward / forward,
-                       both, peer_both, peer_both / both))
+    with peer_process(options, case) as measure:
+        for _ in range(options.rounds):
+            forward, backward = time_annulus(options, case, file)
+            peer_forward, peer_both = measure()
+            both = forward + backward
+            rounds.append((forward, peer_forward, peer_forward / forward,
+                           both, peer_both, peer_both / both))
     return [statistics.median(column) for column in zip(*rounds)]
 
 
@@ -116,8 +152,8 @@ def main():
             name = f"{n:7d} {head_dim:4d}  {dtype:5s}  {mask:6s}  {threads:7d}"
             try:
                 m = compare(options, case, file)
-            except Refused as refusal:
-                print(f"{name} | {refusal}")
+            except Failed as failure:
+                print(f"{name} | {failure}", flush=True)
                 continue
             print(f"{name} | {m[0]:8.1f} {m[1]:8.1f} {m[2]:6.2f} | {m[3]:8.1f} {m[4]:8.1f} "
                   f"{m[5]:6.2f}", flush=True)
