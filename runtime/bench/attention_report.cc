@@ -32,6 +32,7 @@ nlohmann::ordered_json RowJson(const AttentionRow& row) {
   json["roof_ratio"] = row.speed.roof_ratio;
   json["roof_ratio_min"] = row.speed.roof_ratio_min;
   json["roof_ratio_max"] = row.speed.roof_ratio_max;
+  json["roof_caveat"] = Roof::Caveat(row.shape.dtype);
   json["rounds"] = row.rounds;
   json["clock"] = NameOf(ClockOf(row.threads));
   json["peak_bytes"] = row.peak_bytes;
@@ -81,7 +82,9 @@ Chart EmptyChart(const AttentionRow& row) {
                                kernels::NameOf(row.shape.dtype), NameOf(row.shape.mask),
                                row.threads, row.threads == 1 ? "" : "s"),
           .x_label = "n, tokens",
-          .y_label = "rate over that of large matrix products",
+          .y_label = Roof::Caveat(row.shape.dtype).empty()
+                         ? "rate over that of large matrix products"
+                         : "rate over widened f32 products, not bf16",
           .y_mark = [](double y) { return fmt::format("{:.1f}", y); },
           .series = {}};
 }
@@ -125,6 +128,12 @@ std::string ToText(const AttentionReport& report) {
                         Describe(s.shape, s.threads), s.reason);
   }
   if (report.rows.empty()) return text;
+  for (const AttentionRow& row : report.rows) {
+    const std::string caveat = Roof::Caveat(row.shape.dtype);
+    if (caveat.empty()) continue;
+    text += "warning: " + caveat + "\n";
+    break;
+  }
   return table.ToString() +
          fmt::format("\nmedians of {} rounds, each beside the roof of that moment; {}\n",
                      report.rows.front().rounds, Clocks(report.rows)) +

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/bf16_products.h"
 #include "kernels/dry/dry_table.h"
 #include "runtime/bench/statistics.h"
 
@@ -47,6 +48,16 @@ double Roof::Seconds(Clock clock) {
 double Roof::flops() const {
   const auto size = static_cast<double>(matrices_[0].dim(0));
   return 2 * size * size * size;
+}
+
+std::string Roof::Caveat(kernels::DType dtype) {
+  if (dtype != kernels::DType::kBF16) return "";
+  const kernels::cpu::Bf16Choice choice = kernels::cpu::ChooseBf16Products();
+  if (choice.products == kernels::cpu::Bf16Products::kNative) return "";
+  return fmt::format(
+      "the bf16 roof is f32 arithmetic on widened blocks ({}): its ratios do not say how near "
+      "attention comes to bf16 arithmetic, and naive bf16 attention is built on the same products",
+      choice.reason);
 }
 
 std::vector<std::vector<Round>> RunRounds(std::span<Contestant* const> contestants, Roof& roof,

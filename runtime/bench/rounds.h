@@ -4,6 +4,7 @@
 
 #include <array>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "runtime/bench/workload.h"
@@ -19,6 +20,9 @@ class Roof {
 
   double Seconds(Clock clock);
   double flops() const;
+
+  // Why products of `dtype` are no measure of this machine's arithmetic in it; "": they are one.
+  static std::string Caveat(kernels::DType dtype);
 
  private:
   Arena arena_;

@@ -62,6 +62,7 @@ nlohmann::ordered_json RowJson(const WallReport& report, const WallRow& row) {
           {"roof_ratio", row.both.roof_ratio},
           {"roof_ratio_min", row.both.roof_ratio_min},
           {"roof_ratio_max", row.both.roof_ratio_max},
+          {"roof_caveat", Roof::Caveat(shape.dtype)},
           {"rounds", report.rounds},
           {"clock", NameOf(ClockOf(report.threads))},
           {"peak_bytes", row.activation_bytes}};
@@ -99,6 +100,8 @@ std::string ToText(const WallReport& report) {
       table.ToString() + "\n" + fits.ToString() + "\n";
   for (const WallPart part : kAttentions) text += CrossoverText(report, part);
   for (const std::string& skipped : report.skipped) text += "left out: " + skipped + "\n";
+  const std::string caveat = Roof::Caveat(report.shape.dtype);
+  if (!caveat.empty()) text += "warning: " + caveat + "\n";
   return text + "ended: " + report.stopped + "\n";
 }
 

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "kernels/cpu/bf16_products.h"
 #include "runtime/bench/attention_report.h"
 #include "tests/bench/well_formed.h"
 #include "tests/runtime/message_of.h"
@@ -85,8 +86,8 @@ TEST(AttentionBenchTest, JsonHasTheKeysThatAreDocumented) {
   EXPECT_THAT(
       keys, testing::ElementsAre("n", "batch", "heads", "kv_heads", "head_dim", "dtype", "mask",
                                  "threads", "implementation", "pass", "ms", "gflops", "roof_gflops",
-                                 "roof_ratio", "roof_ratio_min", "roof_ratio_max", "rounds",
-                                 "clock", "peak_bytes", "area", "time_over_full"));
+                                 "roof_ratio", "roof_ratio_min", "roof_ratio_max", "roof_caveat",
+                                 "rounds", "clock", "peak_bytes", "area", "time_over_full"));
   EXPECT_EQ(row["kv_heads"], 1);
   EXPECT_EQ(row["dtype"], "f32");
   EXPECT_EQ(row["mask"], "full");
@@ -94,6 +95,21 @@ TEST(AttentionBenchTest, JsonHasTheKeysThatAreDocumented) {
   EXPECT_EQ(row["pass"], "backward");
   EXPECT_EQ(row["threads"], 2);
   EXPECT_EQ(row["clock"], "wall time");
+}
+
+// A ratio to products that do not compute in bf16 must not pass for one to those that do.
+TEST(AttentionBenchTest, SaysWhereTheRoofIsNoMeasure) {
+  BenchOptions bench = Tiny();
+  bench.n = {64};
+  bench.dtype = {kernels::DType::kF32, kernels::DType::kBF16};
+  const AttentionReport report = MeasureAll(bench);
+  const bool widened =
+      kernels::cpu::ChooseBf16Products().products == kernels::cpu::Bf16Products::kWidened;
+  EXPECT_EQ(ToText(report).find("warning: the bf16 roof is f32") != std::string::npos, widened);
+  EXPECT_EQ(ToSvg(report).find("not bf16") != std::string::npos, widened);
+  for (const auto& row : ToJson(report)["rows"]) {
+    EXPECT_EQ(row["roof_caveat"] != "", widened && row["dtype"] == "bf16");
+  }
 }
 
 TEST(AttentionBenchTest, DrawsALineForEachImplementationAndPass) {
