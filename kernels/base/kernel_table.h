@@ -61,8 +61,8 @@ class KernelTable {
   // Gimelshein 2018). Begin, any number of folds in any order of blocks, Finish.
   // Begin resets `state` for args.q. Fold adds one block of keys inside the kernel, so ring steps
   // need no merge pass. Finish overwrites out [B,T,H,D] and lse [B,H,T] (natural logarithm); a row
-  // that no key was allowed to gets out = 0 and lse = -inf. Finite input never gives a
-  // NaN as long as logits stay below 1e9: beyond, a rounding of one exceeds the range of exp.
+  // that no key was allowed to gets out = 0 and lse = -inf. Finite input gives no NaN as long as
+  // scores q.k and the products of values stay within the range of f32.
   virtual void AttentionForwardBegin(const AttentionForwardArgs&) = 0;
   virtual void AttentionForwardFold(const AttentionForwardArgs&, const KeyBlock&, View scratch) = 0;
   virtual void AttentionForwardFinish(const AttentionForwardArgs&, View out, View lse) = 0;

@@ -174,6 +174,28 @@ TEST_P(AttentionAdversarialTest, FarBelowAndFarAboveTheFirstScore) {
   }
 }
 
+// In the billions one rounding of a logit is past the range of exp: what is left is which logit is
+// the largest, and that a query's only key has all of its weight.
+TEST_P(AttentionAdversarialTest, LogitsOfBillions) {
+  for (float logit : {1.84062195e9f, 3.06516096e9f, 3.17887821e9f, -3.17089382e9f, 1e38f}) {
+    SCOPED_TRACE(logit);
+    AttentionCase one =
+        Make(MakeMask(MaskKind::kFull, 3), Positions({0, 1, 3}), {Positions({1, 1, 1})});
+    SetLogits(&one, [logit](int64_t) { return logit; });
+    Expect(one);
+    one.inputs.problem.scale = 0.1f;
+    Expect(one);
+  }
+  // Far apart, so that all others vanish; the largest at the start, within and at the end.
+  for (int64_t top : {0, 150, 299}) {
+    SCOPED_TRACE(top);
+    AttentionCase c = Full();
+    c.inputs.problem.scale = 0.1f;
+    SetLogits(&c, [top](int64_t s) { return s == top ? 3.17887821e10f : -1e10f; });
+    Expect(c);
+  }
+}
+
 // Falling scores as well: the sum is made up by the first keys, the rest must not disturb it.
 TEST_P(AttentionAdversarialTest, MaximumFallsSteadily) {
   AttentionCase c = Full();

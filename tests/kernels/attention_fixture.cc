@@ -168,52 +168,75 @@ class Runner {
   AttentionResult result_;
 };
 
-// Largest absolute difference; equal infinities differ by nothing, a NaN by infinity.
-double MaxError(const std::vector<float>& values, const std::vector<double>& truth) {
+// Gathers magnitudes by a norm.
+class Gauge {
+ public:
+  explicit Gauge(Norm norm) : norm_(norm) {}
+
+  void Add(double magnitude) {
+    largest_ = std::max(largest_, magnitude);
+    squares_ += magnitude * magnitude;
+    ++count_;
+  }
+  double value() const {
+    if (norm_ == Norm::kLargest || count_ == 0) return largest_;
+    return std::sqrt(squares_ / static_cast<double>(count_));
+  }
+
+ private:
+  Norm norm_;
+  double largest_ = 0, squares_ = 0;
+  int64_t count_ = 0;
+};
+
+// Of the absolute differences; equal infinities differ by nothing, a NaN by infinity.
+double ErrorOf(const std::vector<float>& values, const std::vector<double>& truth, Norm norm) {
   EXPECT_EQ(values.size(), truth.size());
-  double error = 0;
+  Gauge gauge(norm);
   for (size_t i = 0; i < values.size(); ++i) {
-    if (double{values[i]} == truth[i]) continue;
-    const double e = std::abs(double{values[i]} - truth[i]);
-    error = std::max(error, std::isfinite(e) ? e : std::numeric_limits<double>::infinity());
+    const double e = double{values[i]} == truth[i] ? 0 : std::abs(double{values[i]} - truth[i]);
+    gauge.Add(std::isfinite(e) ? e : std::numeric_limits<double>::infinity());
   }
-  return error;
+  return gauge.value();
 }
 
-double MaxMagnitude(const std::vector<double>& values) {
-  double magnitude = 0;
+double MagnitudeOf(const std::vector<double>& values, Norm norm) {
+  Gauge gauge(norm);
   for (double x : values) {
-    if (std::isfinite(x)) magnitude = std::max(magnitude, std::abs(x));
+    if (std::isfinite(x)) gauge.Add(std::abs(x));
   }
-  return magnitude;
+  return gauge.value();
 }
 
-// The largest row of `dim` elements, in the Euclidean norm.
-double MaxNorm(const std::vector<float>& values, int64_t dim) {
-  double largest = 0;
+// Of the Euclidean lengths of rows of `dim` elements.
+double RowLength(const std::vector<float>& values, int64_t dim, Norm norm) {
+  Gauge gauge(norm);
   for (size_t row = 0; row < values.size(); row += static_cast<size_t>(dim)) {
     double squares = 0;
     for (size_t i = row; i < row + static_cast<size_t>(dim); ++i) {
       squares += double{values[i]} * double{values[i]};
     }
-    largest = std::max(largest, squares);
+    gauge.Add(std::sqrt(squares));
   }
-  return std::sqrt(largest);
+  return gauge.value();
 }
 
-// Bounds of the terms of each output's sums. Those over queries count as random walks.
+// The size of the terms of each output's sums: by the largest, bounds of them; by the root mean
+// square, what it is of inputs drawn at random, whose products add up as random walks do. Sums over
+// queries count as random walks in either case.
 struct Terms {
-  explicit Terms(const AttentionCase& c) {
+  Terms(const AttentionCase& c, Norm norm) {
     const AttentionProblem& p = c.inputs.problem;
-    const double q = MaxNorm(c.inputs.q, p.head_dim), k = MaxNorm(c.inputs.k, p.head_dim);
-    const double dout_norm = MaxNorm(c.dout, p.head_dim);
+    const double spread = norm == Norm::kLargest ? 1 : std::sqrt(static_cast<double>(p.head_dim));
+    const auto length = [&](const std::vector<float>& x) { return RowLength(x, p.head_dim, norm); };
+    const double q = length(c.inputs.q), k = length(c.inputs.k), upstream = length(c.dout);
     const double walk = std::sqrt(static_cast<double>(p.query_tokens()));
-    logit = double{p.scale} * q * k;
-    out = MaxNorm(c.inputs.v, p.head_dim);
-    const double dscore = 2 * double{p.scale} * dout_norm * out;
-    dq = dscore * k;
-    dk = dscore * q * walk;
-    dv = dout_norm * walk;
+    logit = double{p.scale} * q * k / spread;
+    out = length(c.inputs.v) / spread;
+    const double dscore = 2 * double{p.scale} * upstream * out;
+    dq = dscore * k / spread;
+    dk = dscore * q / spread * walk;
+    dv = upstream / spread * walk;
   }
   double logit, out, dq, dk, dv;
 };
@@ -229,12 +252,14 @@ struct Tensor {
 
 // Numbers below the least normal one count as 0.
 void ExpectWithin(const Tolerance& tolerance, const Tensor& t) {
-  double margin = tolerance.floor * MaxMagnitude(t.truth);
+  const Norm norm = tolerance.norm;
+  const double magnitude = MagnitudeOf(t.truth, norm);
+  double margin = tolerance.floor * magnitude + double{std::numeric_limits<float>::min()};
   if (tolerance.terms > 0) {
-    margin += tolerance.terms * t.terms + Tolerance().floor * t.logit * MaxMagnitude(t.truth);
+    margin += tolerance.terms * t.terms + Tolerance().floor * t.logit * magnitude;
   }
-  EXPECT_LE(MaxError(t.fused, t.truth), tolerance.plain_errors * MaxError(t.plain, t.truth) +
-                                            margin + double{std::numeric_limits<float>::min()})
+  EXPECT_LE(ErrorOf(t.fused, t.truth, norm),
+            tolerance.plain_errors * ErrorOf(t.plain, t.truth, norm) + margin)
       << t.name;
 }
 
@@ -280,7 +305,7 @@ void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance) {
   for (auto* x : {&plain_gradients.dk, &plain_gradients.dv}) {
     for (float& value : *x) value += c.gradient_start;
   }
-  const Terms terms(c);
+  const Terms terms(c, tolerance.norm);
   const auto expect = [&](const Tensor& t) { ExpectWithin(tolerance, t); };
   for (const TileKernels* tiles : RunnableTileKernels(c.inputs.problem.dtype)) {
     SCOPED_TRACE(tiles->isa);

@@ -32,14 +32,19 @@ struct AttentionResult {
 // filled with NaNs first.
 AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int threads);
 
-// How far an output may be from the truth: a multiple of the error of a plain implementation of the
-// same precision, and a floor of some roundings of the largest value.
+// Over the elements of a tensor: the largest of a few hundred errors is a matter of luck, and so is
+// a multiple of it; the root of their mean square is not.
+enum class Norm { kLargest, kRootMeanSquare };
+
+// How far an output may be from the truth, both by a norm: a multiple of the error of a plain
+// implementation of the same precision, and a floor of some roundings of the values.
 struct Tolerance {
+  Norm norm = Norm::kLargest;
   double plain_errors = 2;
   double floor = 4 * std::numeric_limits<float>::epsilon();
-  // A share of the largest terms of the sums that an output is made of, and with it what a rounding
-  // of the largest logit does to a probability: where terms cancel, or where a plain implementation
-  // happens to meet the truth, that is what remains. 0: neither.
+  // A share of the terms of the sums that an output is made of, and with it what a rounding of a
+  // logit does to a probability: where terms cancel, or where a plain implementation happens to
+  // meet the truth, that is what remains. 0: neither.
   double terms = 0;
 };
 

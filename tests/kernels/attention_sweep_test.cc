@@ -83,8 +83,7 @@ Mask DrawMask(Draw& draw, MaskKind kind, int64_t length, const std::vector<int64
 
 class AttentionSweep : public testing::TestWithParam<std::tuple<DType, MaskKind, int>> {};
 
-// What is drawn anew cannot be held to twice the luck of a plain implementation; a wrong index or
-// mask is off by more than a few roundings.
+// A query with a single key has dq = 0, which cancellation leaves as a few roundings of its terms.
 TEST_P(AttentionSweep, IsAccurate) {
   const auto [dtype, kind, head_dim] = GetParam();
   const auto which = static_cast<uint64_t>(head_dim) * 16 + static_cast<uint64_t>(kind) * 2 +
@@ -103,14 +102,13 @@ TEST_P(AttentionSweep, IsAccurate) {
   problem.queries = ranks[static_cast<size_t>(draw.Between(0, std::ssize(ranks) - 1))];
   problem.kv_heads = draw.Between(1, 2);
   problem.heads = problem.kv_heads * draw.Between(1, 3);
-  problem.batch = draw.OneOf<int64_t>({1, 1, 1, 2});
+  // Short sequences are many, lest a few roundings that chance to fall alike decide.
+  problem.batch = draw.OneOf<int64_t>({1, 1, 1, 2}) + 80 / length;
   SCOPED_TRACE(fmt::format("ANNULUS_TEST_SEED={}: length {}, {} blocks, {} heads on {}, batch {}",
                            seed, length, blocks.size(), problem.heads, problem.kv_heads,
                            problem.batch));
-  constexpr double kF32Rounding = std::numeric_limits<float>::epsilon();
-  const double rounding = dtype == DType::kBF16 ? 1.0 / 256 : kF32Rounding;
   ExpectAccurate(MakeCase(problem, blocks, static_cast<uint32_t>(draw.Between(0, 1 << 30))),
-                 {.plain_errors = 4, .floor = 4 * rounding, .terms = 8 * kF32Rounding});
+                 {.norm = Norm::kRootMeanSquare, .terms = Tolerance().floor});
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AttentionSweep,

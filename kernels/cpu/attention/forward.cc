@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
-#include <numbers>
 
 #include "kernels/base/denormals.h"
 #include "kernels/cpu/attention/fused_attention.h"
@@ -175,16 +174,6 @@ class ForwardFolder {
 
 }  // namespace
 
-// Of the logits of a row, given its reference and the sum of its exponentials; what the kernel's
-// rounding of a scaled reference has added to each of them is taken off.
-double FusedAttention::LogSumExp(float reference, float sum, float scale) const {
-  if (sum == 0) return -std::numeric_limits<double>::infinity();
-  const float log2_scale = scale * std::numbers::log2e_v<float>;
-  const double rounding = double{reference * log2_scale} - double{reference} * log2_scale;
-  return double{reference} * scale + std::log(double{sum}) +
-         (tiles_.scales_reference ? rounding * std::numbers::ln2 : 0.0);
-}
-
 int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) const {
   int64_t bytes = 0;
   ForwardState(Geometry(problem, tiles_), nullptr, &bytes);
@@ -239,7 +228,8 @@ void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, V
     float factor[kStripQueries];
     for (int64_t i = 0; i < kStripQueries; ++i) factor[i] = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
     for (int64_t i = 0; i < tile.run.count; ++i) {
-      row_lse[i] = static_cast<float>(LogSumExp(reference[i], sum[i], args.problem.scale));
+      row_lse[i] =
+          static_cast<float>(double{reference[i]} * args.problem.scale + std::log(double{sum[i]}));
     }
     tiles_.unpack_lanes(state.out_at(strip), factor, Geometry::HeadRows(out, batch, head, tile));
   });

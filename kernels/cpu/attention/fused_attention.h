@@ -34,8 +34,6 @@ class FusedAttention {
   void BackwardFinish(const AttentionBackwardArgs& args, View dq) const;
 
  private:
-  double LogSumExp(float reference, float sum, float scale) const;
-
   const TileKernels& tiles_;
   int threads_;
 };

@@ -13,7 +13,6 @@ struct Avx512 {
   using Vec = __m512;
   static constexpr int kWidth = 16;
   static constexpr int kVectors = 4;
-  static constexpr bool kFused = true;
   static constexpr int kPerWord = 1;
   static constexpr int kDimMultiple = 1;
   static constexpr int kKeyMultiple = 1;

@@ -7,11 +7,13 @@
 namespace annulus::kernels::cpu {
 namespace {
 
-// e^x. Scores meet their lse in natural units, one rounding from the exact difference, so that
-// logits of any size cost no accuracy; the factor log2(e) is applied to what is left.
+// The scaled score is rounded as lse was, so that the only key of a query has a probability of
+// exactly 1 however large its logit; see Probability.
 template <class Isa>
-ANNULUS_INLINE typename Isa::Vec Exp(typename Isa::Vec x) {
-  return Isa::Exp2(Isa::Mul(x, Isa::Set(kLog2E)));
+ANNULUS_INLINE typename Isa::Vec RecomputedProbability(typename Isa::Vec score,
+                                                       typename Isa::Vec scale,
+                                                       typename Isa::Vec lse) {
+  return Isa::Exp2(Isa::Mul(Isa::Sub(Isa::Mul(score, scale), lse), Isa::Set(kLog2E)));
 }
 
 // The scratch of one tile, for the lanes from `first_lane` on. Words of P and dS along a key's
@@ -78,12 +80,12 @@ ANNULUS_NOINLINE void DifferentiateRows(const BackwardTile& tile, const Differen
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
     const int64_t lane = block.score.first_lane + n * Isa::kWidth;
-    const Vec origin = Isa::Sub(Isa::Zero(), Isa::Load(tile.lse + lane));
+    const Vec lse = Isa::Load(tile.lse + lane);
     const Vec delta = Isa::Load(tile.delta + lane);
     ANNULUS_UNROLL
     for (int m = 0; m < M; ++m) {
       float* score = scores + m * kLanes<Isa> + n * Isa::kWidth;
-      Vec p = Exp<Isa>(Isa::Fma(Isa::Load(score), scale, origin));
+      Vec p = RecomputedProbability<Isa>(Isa::Load(score), scale, lse);
       if constexpr (kMasked) p = Isa::Select(block.score.bits[m] >> lane, p, Isa::Zero());
       Isa::Store(score, p);
       acc[m][n] = Isa::Mul(p, Isa::Sub(acc[m][n], delta));

@@ -67,21 +67,14 @@ ANNULUS_INLINE void StoreAcrossKeys(const typename Isa::Vec (&p)[M][Isa::kVector
   }
 }
 
-// p = 2^((score - reference) * scale), the scale in units of log2. Logits in the ten thousands
-// leave no bits to lose: where a product and a difference are rounded once, the reference is scaled
-// beforehand, and where they are rounded twice, the difference comes first.
-template <class Isa>
-ANNULUS_INLINE float Origin(float reference, float scale) {
-  return Isa::kFused ? reference * scale : reference;
-}
+// p = 2^((score - reference) * scale), the scale in units of log2. The difference comes first: it
+// is exact near the reference, so that logits of any size cost no accuracy, and exactly 0 for the
+// score that is the reference. A fused scale * score - scale * reference is off by half a unit in
+// the last place of the product, which for logits in the billions is past the range of exp.
 template <class Isa>
 ANNULUS_INLINE typename Isa::Vec Probability(typename Isa::Vec score, typename Isa::Vec scale,
-                                             typename Isa::Vec minus_origin) {
-  if constexpr (Isa::kFused) {
-    return Isa::Exp2(Isa::Fma(score, scale, minus_origin));
-  } else {
-    return Isa::Exp2(Isa::Mul(Isa::Add(score, minus_origin), scale));
-  }
+                                             typename Isa::Vec reference) {
+  return Isa::Exp2(Isa::Mul(Isa::Sub(score, reference), scale));
 }
 
 // Probabilities of M keys straight from the accumulators, about the reference as it stands; adds
@@ -96,11 +89,11 @@ ANNULUS_NOINLINE void DirectProbabilities(const ScoreBlock& block, float scale, 
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
     const int64_t lane = n * Isa::kWidth;
-    const Vec minus_origin = Isa::Sub(Isa::Zero(), Isa::Load(origin + lane));
+    const Vec reference = Isa::Load(origin + lane);
     Vec total = Isa::Load(sum + lane);
     ANNULUS_UNROLL
     for (int m = 0; m < M; ++m) {
-      Vec p = Probability<Isa>(acc[m][n], factor, minus_origin);
+      Vec p = Probability<Isa>(acc[m][n], factor, reference);
       if constexpr (kMasked) {
         p = Isa::Select(block.bits[m] >> (block.first_lane + lane), p, Isa::Zero());
       }
@@ -112,18 +105,18 @@ ANNULUS_NOINLINE void DirectProbabilities(const ScoreBlock& block, float scale, 
   }
 }
 
-// scores become probabilities in place, as words that end no later than they did as
-// scores, and their sum over the keys. Requires a multiple of kPerWord keys.
+// Scores become probabilities in place, as words that end no later than they did as scores; `sum`
+// is theirs over the keys. Requires a multiple of kPerWord keys.
 template <class Isa>
 ANNULUS_NOINLINE void Exponentials(float* scores, int64_t keys, float scale, const float* origin,
                                    float* sum) {
   using Vec = typename Isa::Vec;
   constexpr int kKeys = Isa::kPerWord;
   const Vec factor = Isa::Set(scale);
-  Vec minus_origin[Isa::kVectors], total[Isa::kVectors];
+  Vec reference[Isa::kVectors], total[Isa::kVectors];
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
-    minus_origin[n] = Isa::Sub(Isa::Zero(), Isa::Load(origin + n * Isa::kWidth));
+    reference[n] = Isa::Load(origin + n * Isa::kWidth);
     total[n] = Isa::Zero();
   }
   float* words = scores;
@@ -134,7 +127,7 @@ ANNULUS_NOINLINE void Exponentials(float* scores, int64_t keys, float scale, con
       ANNULUS_UNROLL
       for (int m = 0; m < kKeys; ++m) {
         const Vec score = Isa::Load(scores + m * kLanes<Isa> + n * Isa::kWidth);
-        p[m][n] = Probability<Isa>(score, factor, minus_origin[n]);
+        p[m][n] = Probability<Isa>(score, factor, reference[n]);
         total[n] = Isa::Add(total[n], p[m][n]);
       }
     }
@@ -159,19 +152,23 @@ ANNULUS_INLINE void Fill(float* lanes, float value) {
   for (int64_t i = 0; i < kLanes<Isa>; i += Isa::kWidth) Isa::Store(lanes + i, Isa::Set(value));
 }
 
-// Moves the reference up to the new maximum. A lane that has seen no key keeps the reference -inf
-// and takes 0 as the origin of its exponentials, which then are 2^-inf = 0 and never NaN.
+// A lane that has seen no key has the reference -inf and takes 0 as the origin of its exponentials,
+// which then are 2^-inf = 0 and never NaN.
+ANNULUS_INLINE float Origin(float reference) {
+  return reference == kMinusInfinity ? 0.0f : reference;
+}
+
+// Moves the reference up to the new maximum.
 template <class Isa>
 ANNULUS_INLINE void MoveReference(float scale, float* reference, LaneScratch<Isa>* lane) {
   for (int64_t i = 0; i < kLanes<Isa>; ++i) {
-    const float top = reference[i] > lane->max[i] ? reference[i] : lane->max[i];
-    lane->origin[i] = top == kMinusInfinity ? 0.0f : Origin<Isa>(top, scale);
-    lane->decay[i] = Origin<Isa>(reference[i], scale) - lane->origin[i];
-    reference[i] = top;
+    const float old = reference[i];
+    reference[i] = old > lane->max[i] ? old : lane->max[i];
+    lane->origin[i] = Origin(reference[i]);
+    lane->decay[i] = (old - lane->origin[i]) * scale;
   }
-  const typename Isa::Vec unit = Isa::Set(Isa::kFused ? 1.0f : scale);
   for (int64_t i = 0; i < kLanes<Isa>; i += Isa::kWidth) {
-    Isa::Store(lane->decay + i, Isa::Exp2(Isa::Mul(Isa::Load(lane->decay + i), unit)));
+    Isa::Store(lane->decay + i, Isa::Exp2(Isa::Load(lane->decay + i)));
   }
 }
 
@@ -245,9 +242,8 @@ ANNULUS_INLINE bool FoldAboutReference(LaneFold<Isa>* fold) {
   LaneScratch<Isa>& lane = fold->lane;
   bool any = false;
   for (int64_t i = 0; i < kLanes<Isa>; ++i) {
-    const bool seen = fold->reference[i] != kMinusInfinity;
-    lane.origin[i] = seen ? Origin<Isa>(fold->reference[i], fold->scale) : 0.0f;
-    any = any || seen;
+    lane.origin[i] = Origin(fold->reference[i]);
+    any = any || fold->reference[i] != kMinusInfinity;
   }
   if (!any) return false;
   Fill<Isa>(lane.sum, 0.0f);

@@ -17,7 +17,6 @@ constexpr TileKernels MakeTileKernels(const char* isa) {
   table.operand = Isa::kPerWord == 1 ? Element::kF32 : Element::kBF16;
   table.dim_multiple = Isa::kDimMultiple;
   table.key_multiple = Isa::kKeyMultiple;
-  table.scales_reference = Isa::kFused;
   table.pack_lanes = PackLanes<Isa>;
   table.pack_rows = PackRows<Isa>;
   table.pack_panels = PackPanels<Isa>;

@@ -3,7 +3,7 @@
 // Included only by the translation unit of one instruction set, which defines the trait `Isa`:
 //   Vec, kWidth (32-bit words of a Vec), kVectors (of a strip's row in registers), and on them
 //   Zero, Set, Load (of f32, or widening bf16 bits), Store (any alignment), Add, Sub, Mul, Max,
-//   Fma(a, b, c) = a * b + c, kFused: whether it rounds once, Exp2, Select(bits, a, b): lane i of a
+//   Fma(a, b, c) = a * b + c, Exp2, Select(bits, a, b): lane i of a
 //   where bit i is set, else of b; kPerWord, kDimMultiple and kKeyMultiple: the elements of an
 //   operand's word and what packed rows and spans are multiples of; Multiply(a, b, c) = c + the
 //   products of the elements of a and b.

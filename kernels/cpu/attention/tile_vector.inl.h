@@ -33,7 +33,6 @@ struct VectorIsa {
   using Bits = typename VectorTypes<kFloats>::Bits;
   static constexpr int kWidth = kFloats;
   static constexpr int kVectors = 2;  // 6 x 2 accumulators fit 16 registers
-  static constexpr bool kFused = false;
   static constexpr int kPerWord = 1;
   static constexpr int kDimMultiple = 1;
   static constexpr int kKeyMultiple = 1;

@@ -91,10 +91,9 @@ struct BackwardTile {
 
 struct TileKernels {
   const char* isa;
-  Element operand;        // of packed operands; bf16 ones serve bf16 tensors only
-  int64_t dim_multiple;   // packed rows hold a multiple of so many elements
-  int64_t key_multiple;   // spans begin and end at multiples of it
-  bool scales_reference;  // exponentials are about f32(reference * scale * log2(e)), see fold
+  Element operand;       // of packed operands; bf16 ones serve bf16 tensors only
+  int64_t dim_multiple;  // packed rows hold a multiple of so many elements
+  int64_t key_multiple;  // spans begin and end at multiples of it
 
   void (*pack_lanes)(const Rows& from, float* lanes);
   // These two write a multiple of key_multiple of keys, zeros past from.count.
@@ -104,8 +103,7 @@ struct TileKernels {
   // Overwrites `to` with the transposed strip, each query's row times its factor.
   void (*unpack_lanes)(const float* lanes, const float* factor, const MutableRows& to);
 
-  // Folds the keys into out, reference and sum, of exponentials 2^(score * c - f32(reference * c))
-  // with c = f32(scale * log2(e)), or 2^((score - reference) * c) unless scales_reference.
+  // Folds the keys into out, reference and sum.
   void (*fold)(const ForwardTile& tile);
 
   // Overwrites probabilities and dscores. The next two read them.

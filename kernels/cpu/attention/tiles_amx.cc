@@ -104,12 +104,12 @@ struct AmxProducts {
     ANNULUS_UNROLL
     for (int n = 0; n < Amx::kVectors; ++n) {
       const int64_t lane = n * Amx::kWidth;
-      const Vec minus_origin = Amx::Sub(Amx::Zero(), Amx::Load(fold->lane.origin + lane));
+      const Vec reference = Amx::Load(fold->lane.origin + lane);
       Vec total = Amx::Load(fold->lane.sum + lane);
       ANNULUS_UNROLL
       for (int m = 0; m < 2; ++m) {
         const Vec score = Amx::Load(scores + m * kStripQueries + lane);
-        p[m][n] = Probability<Amx>(score, factor, minus_origin);
+        p[m][n] = Probability<Amx>(score, factor, reference);
         if constexpr (kMasked) p[m][n] = Amx::Select(bits[m] >> lane, p[m][n], Amx::Zero());
         total = Amx::Add(total, p[m][n]);
       }
@@ -199,12 +199,12 @@ ANNULUS_INLINE void DifferentiatePair(const BackwardTile& tile, const Differenti
   ANNULUS_UNROLL
   for (int n = 0; n < Amx::kVectors; ++n) {
     const int64_t lane = n * Amx::kWidth;
-    const Vec origin = Amx::Sub(Amx::Zero(), Amx::Load(tile.lse + lane));
+    const Vec lse = Amx::Load(tile.lse + lane);
     const Vec delta = Amx::Load(tile.delta + lane);
     ANNULUS_UNROLL
     for (int m = 0; m < 2; ++m) {
       const int64_t at = (r + m) * kStripQueries + lane;
-      p[m][n] = Exp<Amx>(Amx::Fma(Amx::Load(from.scores + at), scale, origin));
+      p[m][n] = RecomputedProbability<Amx>(Amx::Load(from.scores + at), scale, lse);
       if constexpr (kMasked) {
         const uint64_t bits = tile.keys.bits[tile.keys.begin + j + m];
         p[m][n] = Amx::Select(bits >> lane, p[m][n], Amx::Zero());

@@ -9,8 +9,6 @@ namespace annulus::kernels::cpu {
 namespace {
 
 struct Avx2 : VectorIsa<8> {
-  static constexpr bool kFused = true;
-
   static ANNULUS_INLINE Vec Set(float x) { return _mm256_set1_ps(x); }
   static ANNULUS_INLINE Vec Max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
   static ANNULUS_INLINE Vec Fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
