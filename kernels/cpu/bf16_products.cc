@@ -4,18 +4,13 @@
 #include <cpuid.h>
 #endif
 
+#include "kernels/cpu/attention/amx.h"
 #include "kernels/cpu/onednn_products.h"
 
 namespace annulus::kernels::cpu {
 namespace {
 
 #if defined(__x86_64__)
-bool HasAmx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned kAmxBf16 = 1u << 22;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxBf16) != 0;
-}
-
 // oneDNN configures tiles by the palettes that this leaf lists. Some hypervisors pass AMX on and
 // hide the leaf: oneDNN 2.6.3 then ends in an illegal instruction.
 bool ListsTilePalettes() {
@@ -23,7 +18,6 @@ bool ListsTilePalettes() {
   return __get_cpuid_count(0x1d, 0, &palettes, &b, &c, &d) != 0 && palettes >= 1;
 }
 #else
-bool HasAmx() { return false; }
 bool ListsTilePalettes() { return false; }
 #endif
 
@@ -44,7 +38,7 @@ Bf16Choice ChooseBf16Products() {
     return {Bf16Products::kWidened, "this machine hides how its AMX tiles are to be configured"};
   }
   if (Contains(implementation, "bf16")) {
-    if (!HasAmx()) return {Bf16Products::kNative, "this CPU has bf16 dot products"};
+    if (!HasAmxBf16()) return {Bf16Products::kNative, "this CPU has bf16 dot products"};
     return {Bf16Products::kWidened, "without tiles, CPUs with AMX are faster in f32"};
   }
   return {Bf16Products::kWidened, "no bf16 instructions that oneDNN uses"};

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/attention/attention.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/onednn_products.h"
 #include "kernels/cpu/softmax.h"
 
 namespace annulus::kernels {
@@ -20,7 +21,9 @@ std::vector<KernelChoice> CpuTable::Choices() const {
       {"bf16 attention", "fused, " + cpu::AttentionIsa(DType::kBF16),
        "fastest on bf16 that this CPU has"},
       {"f32 products", cpu::Gemm::Describe(DType::kF32),
-       "its bits do not change when rows are split"},
+       cpu::OneDnnProducts::KeepsBits()
+           ? "its bits do not change when rows are split"
+           : "the only one here; bits may change with threads and with how rows are split"},
       {"bf16 products", cpu::Gemm::Describe(DType::kBF16), cpu::ChooseBf16Products().reason},
       {"elementwise", "Highway, " + cpu::ElementwiseIsa(), "widest vectors this CPU has"}};
 }

@@ -21,7 +21,7 @@ class Gemm {
   int64_t ScratchBytes(const MatMulArgs& args);
 
   // Bits do not depend on the thread count, and with a row-major `a` those of a row of c do not
-  // depend on the other rows.
+  // depend on the other rows, where OneDnnProducts::KeepsBits().
   void MatMul(const MatMulArgs& args, View scratch);
 
   // As in "oneDNN 2.6.3, brg:avx512_core".

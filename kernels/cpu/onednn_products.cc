@@ -182,6 +182,10 @@ void OneDnnProducts::MatMul(const MatMulArgs& args, View scratch) {
   });
 }
 
+bool OneDnnProducts::KeepsBits() {
+  return Implementation(DType::kF32).find("avx512") != std::string::npos;
+}
+
 std::string OneDnnProducts::Version() {
   const dnnl_version_t* version = dnnl_version();
   return fmt::format("{}.{}.{}", version->major, version->minor, version->patch);

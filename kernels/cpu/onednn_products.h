@@ -26,12 +26,15 @@ class OneDnnProducts {
   int64_t ScratchBytes(const MatMulArgs& args);
 
   // Sets the calling thread's OpenMP thread count. Bits do not depend on it, and with a row-major
-  // `a` those of a row of c do not depend on the other rows. oneDNN promises neither: both were
-  // measured of 2.6.3 and are tested.
+  // `a` those of a row of c do not depend on the other rows, where KeepsBits().
   void MatMul(const MatMulArgs& args, View scratch);
 
   // So many terms of each sum are added at a time; the rest is accumulated into c.
   static int64_t FoldDepth(const MatMulArgs& args);
+
+  // oneDNN promises nothing of bits. Of 2.6.3 both properties were measured with its kernels for
+  // AVX-512, and are tested; held to AVX2 it has neither.
+  static bool KeepsBits();
 
   // As in "2.6.3".
   static std::string Version();

@@ -1,16 +1,13 @@
 #include "runtime/bench/bench_mask.h"
 
-#include <algorithm>
-#include <cmath>
 #include <random>
+
+#include "runtime/config/attention_mask.h"
 
 namespace annulus::runtime {
 namespace {
 
-using kernels::BlockPattern;
 using kernels::MaskKind;
-
-constexpr int64_t kBlockTokens = 64;
 
 std::vector<int64_t> DocumentStarts(int64_t n, int64_t mean_length) {
   std::mt19937_64 bits(1);
@@ -22,22 +19,11 @@ std::vector<int64_t> DocumentStarts(int64_t n, int64_t mean_length) {
   return starts;
 }
 
-int64_t Blocks(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
-
-BlockPattern PatternOf(BenchMask kind, int64_t n, int64_t window) {
-  BlockPattern pattern{.block_tokens = kBlockTokens};
-  if (kind == BenchMask::kLongformer) {
-    pattern.window_blocks = Blocks(window);
-    pattern.global_blocks = 1;
-  } else if (kind == BenchMask::kBigBird) {
-    pattern.window_blocks = 3;
-    pattern.global_blocks = 2;
-    pattern.random_blocks = 3;
-  } else {
-    const double root = std::sqrt(static_cast<double>(Blocks(n)));
-    pattern.stride_blocks = std::max<int64_t>(2, std::llround(root));
-  }
-  return pattern;
+// The block-sparse mask that attention.pattern means.
+kernels::Mask PatternMask(BlockPatternName pattern, int64_t n) {
+  AttentionOptions options{.mask = MaskKind::kBlockSparse, .pattern = pattern};
+  ResolveAttention(options);
+  return MaskOf(options, n);
 }
 
 }  // namespace
@@ -83,10 +69,13 @@ OwnedMask MakeBenchMask(BenchMask kind, int64_t n, int64_t window) {
       mask.document_starts = owned.document_starts;
       break;
     case BenchMask::kLongformer:
+      mask = PatternMask(BlockPatternName::kLongformer, n);
+      break;
     case BenchMask::kBigBird:
+      mask = PatternMask(BlockPatternName::kBigBird, n);
+      break;
     case BenchMask::kStrided:
-      mask.kind = MaskKind::kBlockSparse;
-      mask.blocks = PatternOf(kind, n, window);
+      mask = PatternMask(BlockPatternName::kStrided, n);
       break;
   }
   return owned;

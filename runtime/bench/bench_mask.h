@@ -23,10 +23,9 @@ struct OwnedMask {
   OwnedMask& operator=(OwnedMask&&) = default;
 };
 
-// A mask over n tokens. `window` tokens are the window's, longformer's and the mean of a document's
-// (their lengths vary from 1 to 2 * window - 1); blocks are of 64 tokens; longformer has one global
-// block (Beltagy et al. 2020), bigbird a window of 3, 2 global and 3 random ones (Zaheer et al.
-// 2020), strided every k-th block with k the root of the number of blocks (Child et al. 2019).
+// A mask over n tokens. `window` tokens are the window's and the mean of a document's (their
+// lengths vary from 1 to 2 * window - 1); the block-sparse ones are what a run with that
+// attention.pattern trains on.
 OwnedMask MakeBenchMask(BenchMask kind, int64_t n, int64_t window);
 
 // Allowed pairs of n queries and n keys.

@@ -217,7 +217,7 @@ std::vector<Option> Bench() {
       OPTION(bench.kv_heads, Count("HEADS", 0, 1 << 16), "key/value heads; 0: heads"),
       OPTION(bench.batch, Count("SEQUENCES", 1, 1 << 16), "sequences at once"),
       OPTION(bench.window, Count("TOKENS", 0),
-             "keys of the window and longformer masks, mean length of documents; 0: n / 8"),
+             "keys of the window mask, mean length of documents; 0: n / 8"),
       OPTION(
           bench.intermediate_size, Count("FEATURES", 0, 1 << 24),
           "width of the MLP that wall sets beside attention; 0: 8/3 of heads * head_dim, rounded "

@@ -89,8 +89,8 @@ class BlockCopy {
 
 class Runner {
  public:
-  Runner(const AttentionCase& c, const TileKernels& tiles, int threads)
-      : c_(c), p_(c.inputs.problem), fused_(tiles, threads) {}
+  Runner(const AttentionCase& c, const FusedAttention& fused)
+      : c_(c), p_(c.inputs.problem), fused_(fused) {}
 
   AttentionResult Run() {
     Forward();
@@ -290,11 +290,12 @@ AttentionCase MakeCase(const AttentionProblem& problem, const std::vector<Positi
   return c;
 }
 
-AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int threads) {
-  return Runner(c, tiles, threads).Run();
+AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int threads,
+                         const CacheSizes& caches) {
+  return Runner(c, FusedAttention(tiles, threads, caches)).Run();
 }
 
-void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance) {
+void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance, const CacheSizes& caches) {
   const auto output = reference::AttentionForward<double>(c.inputs);
   const auto plain_output = reference::AttentionForward<float>(c.inputs);
   auto gradients = reference::AttentionBackward<double>(c.inputs, c.dout);
@@ -309,13 +310,13 @@ void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance) {
   const auto expect = [&](const Tensor& t) { ExpectWithin(tolerance, t); };
   for (const TileKernels* tiles : RunnableTileKernels(c.inputs.problem.dtype)) {
     SCOPED_TRACE(tiles->isa);
-    const AttentionResult fused = RunFused(c, *tiles, 1);
+    const AttentionResult fused = RunFused(c, *tiles, 1, caches);
     expect({"out", fused.output.out, plain_output.out, output.out, terms.out, terms.logit});
     expect({"lse", fused.output.lse, plain_output.lse, output.lse, 0, 0});
     expect({"dq", fused.gradients.dq, plain_gradients.dq, gradients.dq, terms.dq, terms.logit});
     expect({"dk", fused.gradients.dk, plain_gradients.dk, gradients.dk, terms.dk, terms.logit});
     expect({"dv", fused.gradients.dv, plain_gradients.dv, gradients.dv, terms.dv, terms.logit});
-    for (int threads : {2, 3}) ExpectSameBits(fused, RunFused(c, *tiles, threads));
+    for (int threads : {2, 3}) ExpectSameBits(fused, RunFused(c, *tiles, threads, caches));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/attention/tile_sizes.h"
 #include "kernels/cpu/attention/tile_tables.h"
 #include "tests/reference/attention_reference.h"
 
@@ -30,7 +31,8 @@ struct AttentionResult {
 
 // Begin, fold every block, finish; forward, then backward from its output. Outputs and memory are
 // filled with NaNs first.
-AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int threads);
+AttentionResult RunFused(const AttentionCase& c, const TileKernels& tiles, int threads,
+                         const CacheSizes& caches = ThisCoresCaches());
 
 // Over the elements of a tensor: the largest of a few hundred errors is a matter of luck, and so is
 // a multiple of it; the root of their mean square is not.
@@ -50,7 +52,8 @@ struct Tolerance {
 
 // Every output within the tolerance, by the float64 reference, on every runnable instruction set;
 // the same bits for 1, 2 and 3 threads.
-void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance = {});
+void ExpectAccurate(const AttentionCase& c, const Tolerance& tolerance = {},
+                    const CacheSizes& caches = ThisCoresCaches());
 
 // 1 sequence, 2 query heads on 1 key/value head, scale 1/sqrt(D).
 AttentionProblem MakeProblem(const Mask& mask, const Positions& queries, int64_t head_dim);

@@ -1,5 +1,5 @@
 // Fused attention over everything at once, on other numbers at every run: dtype x mask x head size,
-// each with lengths, head groups, partition, folding order and mask drawn at random.
+// each with lengths, head groups, partition, folding order, mask and cache sizes drawn at random.
 //
 // ANNULUS_TEST_SEED=N repeats a run; a failure names its seed.
 #include <gtest/gtest.h>
@@ -107,8 +107,10 @@ TEST_P(AttentionSweep, IsAccurate) {
   SCOPED_TRACE(fmt::format("ANNULUS_TEST_SEED={}: length {}, {} blocks, {} heads on {}, batch {}",
                            seed, length, blocks.size(), problem.heads, problem.kv_heads,
                            problem.batch));
-  ExpectAccurate(MakeCase(problem, blocks, static_cast<uint32_t>(draw.Between(0, 1 << 30))),
-                 {.norm = Norm::kRootMeanSquare, .terms = Tolerance().floor});
+  const CacheSizes caches{draw.OneOf<int64_t>({1, 48}) << 10, draw.OneOf<int64_t>({1, 2048}) << 10};
+  const auto inputs = static_cast<uint32_t>(draw.Between(0, 1 << 30));
+  ExpectAccurate(MakeCase(problem, blocks, inputs),
+                 {.norm = Norm::kRootMeanSquare, .terms = Tolerance().floor}, caches);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AttentionSweep,

@@ -1,9 +1,9 @@
 """Times PyTorch's scaled_dot_product_attention and annulus's fused attention by turns.
 
 Round after round: annulus in a process of its own (one pass that is not counted, one that is), then
-PyTorch in another that lives as long as the case. Both get tensors in the layout [batch, n, heads, head_dim], the same mask and as
-many threads. The table has medians of the rounds' times and of the rounds' ratios. With one thread
-the time is CPU time, else wall time, as in `annulus bench attention`.
+PyTorch in another that lives as long as the case. Both get tensors in the layout [batch, n, heads,
+head_dim], the same mask and as many threads. The table has medians of the rounds' times and of the
+rounds' ratios. With one thread the time is CPU time, else wall time, as in `annulus bench attention`.
 """
 
 import argparse

@@ -117,20 +117,20 @@ struct BackwardTask {
 
 class BackwardFolder {
  public:
-  BackwardFolder(const TileKernels& tiles, const AttentionBackwardArgs& args, const KeyBlock& block,
-                 const KeyBlockGradient& gradient, Turnstile turnstile, int threads)
-      : tiles_(tiles),
+  BackwardFolder(const AttentionMachine& machine, const AttentionBackwardArgs& args,
+                 const KeyBlock& block, const KeyBlockGradient& gradient, Turnstile turnstile)
+      : tiles_(machine.tiles),
         args_(args),
         block_(block),
         gradient_(gradient),
         turnstile_(turnstile),
-        geometry_(args.problem, tiles),
+        geometry_(args.problem, machine.tiles, machine.caches),
         state_(geometry_, args.state.data),
         query_tiles_(args.problem.queries, kStripQueries),
         key_tiles_(block.positions, geometry_.Tiles(block.positions.tokens()).backward_keys) {
     const int64_t kv_heads = args.problem.batch * geometry_.kv_heads;
     const int64_t tiles_per_head = key_tiles_.count();
-    task_tiles_ = kv_heads >= 4 * threads ? std::max<int64_t>(tiles_per_head, 1) : 1;
+    task_tiles_ = kv_heads >= 4 * machine.threads ? std::max<int64_t>(tiles_per_head, 1) : 1;
     tasks_per_head_ = (tiles_per_head + task_tiles_ - 1) / task_tiles_;
     tasks_ = kv_heads * tasks_per_head_;
   }
@@ -284,24 +284,24 @@ int64_t TurnBytes(const Geometry& g) {
 
 int64_t FusedAttention::BackwardStateBytes(const AttentionProblem& problem) const {
   int64_t bytes = 0;
-  BackwardState(Geometry(problem, tiles_), nullptr, &bytes);
+  BackwardState(Geometry(problem, machine_.tiles, machine_.caches), nullptr, &bytes);
   return bytes;
 }
 
 int64_t FusedAttention::BackwardScratchBytes(const AttentionProblem& problem,
                                              int64_t key_tokens) const {
-  const Geometry g(problem, tiles_);
+  const Geometry g(problem, machine_.tiles, machine_.caches);
   const int64_t tile_keys = g.Tiles(key_tokens).backward_keys;
-  return TurnBytes(g) + threads_ * BackwardScratch(g, tile_keys, nullptr).bytes;
+  return TurnBytes(g) + machine_.threads * BackwardScratch(g, tile_keys, nullptr).bytes;
 }
 
 void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
   Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
-  const Geometry g(args.problem, tiles_);
+  const Geometry g(args.problem, machine_.tiles, machine_.caches);
   const BackwardState state(g, args.state.data);
   const PositionTiles tiles(args.problem.queries, kStripQueries);
   const float* lse = args.lse.As<float>();
-  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+  ForEachStrip(g, machine_.threads, [&](int64_t batch, int64_t head, int64_t s) {
     const int64_t strip = g.Strip(batch, head, s);
     const PositionTile tile = tiles.at(s);
     const Rows out = Geometry::HeadRows(args.out, batch, head, tile);
@@ -324,16 +324,16 @@ void FusedAttention::BackwardBegin(const AttentionBackwardArgs& args) const {
 
 void FusedAttention::BackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                                   const KeyBlockGradient& gradient, View scratch) const {
-  const Geometry g(args.problem, tiles_);
+  const Geometry g(args.problem, machine_.tiles, machine_.caches);
   char* memory = static_cast<char*>(scratch.data);
   auto* turns = reinterpret_cast<int32_t*>(memory);
   std::fill_n(turns, g.all_strips, 0);
   memory += TurnBytes(g);
-  const BackwardFolder folder(tiles_, args, block, gradient, Turnstile(turns), threads_);
+  const BackwardFolder folder(machine_, args, block, gradient, Turnstile(turns));
   const int64_t tile_keys = g.Tiles(block.positions.tokens()).backward_keys;
   const int64_t scratch_bytes = BackwardScratch(g, tile_keys, nullptr).bytes;
   std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(threads_)
+#pragma omp parallel num_threads(machine_.threads)
   {
     const FlushDenormals mode;
     const BackwardScratch own(g, tile_keys, memory + omp_get_thread_num() * scratch_bytes);
@@ -342,14 +342,14 @@ void FusedAttention::BackwardFold(const AttentionBackwardArgs& args, const KeyBl
 }
 
 void FusedAttention::BackwardFinish(const AttentionBackwardArgs& args, View dq) const {
-  const Geometry g(args.problem, tiles_);
+  const Geometry g(args.problem, machine_.tiles, machine_.caches);
   const BackwardState state(g, args.state.data);
   const PositionTiles tiles(args.problem.queries, kStripQueries);
-  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+  ForEachStrip(g, machine_.threads, [&](int64_t batch, int64_t head, int64_t s) {
     float factor[kStripQueries];
     std::fill_n(factor, kStripQueries, args.problem.scale);
-    tiles_.unpack_lanes(state.dq_at(g.Strip(batch, head, s)), factor,
-                        Geometry::HeadRows(dq, batch, head, tiles.at(s)));
+    machine_.tiles.unpack_lanes(state.dq_at(g.Strip(batch, head, s)), factor,
+                                Geometry::HeadRows(dq, batch, head, tiles.at(s)));
   });
 }
 

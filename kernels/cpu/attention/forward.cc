@@ -70,20 +70,21 @@ struct ForwardTask {
 
 class ForwardFolder {
  public:
-  ForwardFolder(const TileKernels& tiles, const AttentionForwardArgs& args, const KeyBlock& block,
-                int threads)
-      : tiles_(tiles),
+  ForwardFolder(const AttentionMachine& machine, const AttentionForwardArgs& args,
+                const KeyBlock& block)
+      : tiles_(machine.tiles),
         problem_(args.problem),
         q_(args.q),
         block_(block),
-        geometry_(problem_, tiles),
+        geometry_(problem_, machine.tiles, machine.caches),
         sizes_(geometry_.Tiles(block.positions.tokens())),
         state_(geometry_, args.state.data),
         query_tiles_(problem_.queries, kStripQueries),
         key_tiles_(block.positions, sizes_.forward_keys) {
     const int64_t kv_heads = problem_.batch * geometry_.kv_heads;
     const int64_t strips = geometry_.strips * geometry_.group;
-    task_strips_ = std::clamp<int64_t>(kv_heads * strips / (4 * threads), 1, sizes_.forward_strips);
+    task_strips_ =
+        std::clamp<int64_t>(kv_heads * strips / (4 * machine.threads), 1, sizes_.forward_strips);
     tasks_per_head_ = (strips + task_strips_ - 1) / task_strips_;
     tasks_ = kv_heads * tasks_per_head_;
   }
@@ -176,21 +177,21 @@ class ForwardFolder {
 
 int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) const {
   int64_t bytes = 0;
-  ForwardState(Geometry(problem, tiles_), nullptr, &bytes);
+  ForwardState(Geometry(problem, machine_.tiles, machine_.caches), nullptr, &bytes);
   return bytes;
 }
 
 int64_t FusedAttention::ForwardScratchBytes(const AttentionProblem& problem,
                                             int64_t key_tokens) const {
-  const Geometry g(problem, tiles_);
-  return threads_ * ForwardScratch(g, g.Tiles(key_tokens), nullptr).bytes;
+  const Geometry g(problem, machine_.tiles, machine_.caches);
+  return machine_.threads * ForwardScratch(g, g.Tiles(key_tokens), nullptr).bytes;
 }
 
 void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
   Check(args.problem.scale > 0, "the scale of the logits is {}, not positive", args.problem.scale);
-  const Geometry g(args.problem, tiles_);
+  const Geometry g(args.problem, machine_.tiles, machine_.caches);
   const ForwardState state(g, args.state.data);
-  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+  ForEachStrip(g, machine_.threads, [&](int64_t batch, int64_t head, int64_t s) {
     const int64_t strip = g.Strip(batch, head, s);
     std::fill_n(state.out_at(strip), state.out_floats, 0.0f);
     std::fill_n(state.reference_at(strip), kStripQueries, -std::numeric_limits<float>::infinity());
@@ -200,11 +201,11 @@ void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
 
 void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                                  View scratch) const {
-  const Geometry g(args.problem, tiles_);
+  const Geometry g(args.problem, machine_.tiles, machine_.caches);
   const TileSizes sizes = g.Tiles(block.positions.tokens());
-  const ForwardFolder folder(tiles_, args, block, threads_);
+  const ForwardFolder folder(machine_, args, block);
   std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(threads_)
+#pragma omp parallel num_threads(machine_.threads)
   {
     const FlushDenormals mode;
     const int64_t bytes = ForwardScratch(g, sizes, nullptr).bytes;
@@ -215,11 +216,11 @@ void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBloc
 }
 
 void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const {
-  const Geometry g(args.problem, tiles_);
+  const Geometry g(args.problem, machine_.tiles, machine_.caches);
   const ForwardState state(g, args.state.data);
   const PositionTiles tiles(args.problem.queries, kStripQueries);
   float* lse_data = lse.As<float>();
-  ForEachStrip(g, threads_, [&](int64_t batch, int64_t head, int64_t s) {
+  ForEachStrip(g, machine_.threads, [&](int64_t batch, int64_t head, int64_t s) {
     const int64_t strip = g.Strip(batch, head, s);
     const PositionTile tile = tiles.at(s);
     const float* sum = state.sum_at(strip);
@@ -231,7 +232,8 @@ void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, V
       row_lse[i] =
           static_cast<float>(double{reference[i]} * args.problem.scale + std::log(double{sum[i]}));
     }
-    tiles_.unpack_lanes(state.out_at(strip), factor, Geometry::HeadRows(out, batch, head, tile));
+    machine_.tiles.unpack_lanes(state.out_at(strip), factor,
+                                Geometry::HeadRows(out, batch, head, tile));
   });
 }
 

@@ -3,20 +3,30 @@
 //
 // Forward: threads take strips of queries. Backward: threads take tiles of keys, with dK and dV of
 // the tile to themselves; a strip's dQ takes the tiles in ascending order, whoever computes them,
-// so that bits depend on nothing but the problem and the instruction set.
+// so that bits depend on nothing but the problem, the instruction set and the cache sizes.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/base/ops.h"
+#include "kernels/cpu/attention/tile_sizes.h"
 #include "kernels/cpu/attention/tiles.h"
 
 namespace annulus::kernels::cpu {
 
+// What an attention runs on.
+struct AttentionMachine {
+  const TileKernels& tiles;
+  int threads;
+  CacheSizes caches;  // that tiles are cut to fit
+};
+
 class FusedAttention {
  public:
   // `tiles` must outlive this; threads >= 1.
-  FusedAttention(const TileKernels& tiles, int threads) : tiles_(tiles), threads_(threads) {}
+  FusedAttention(const TileKernels& tiles, int threads,
+                 const CacheSizes& caches = ThisCoresCaches())
+      : machine_{tiles, threads, caches} {}
 
   // State: T * D f32 per head, the running output, and two more for every query.
   int64_t ForwardStateBytes(const AttentionProblem& problem) const;
@@ -34,8 +44,7 @@ class FusedAttention {
   void BackwardFinish(const AttentionBackwardArgs& args, View dq) const;
 
  private:
-  const TileKernels& tiles_;
-  int threads_;
+  AttentionMachine machine_;
 };
 
 }  // namespace annulus::kernels::cpu

@@ -110,8 +110,9 @@ constexpr int64_t PaddedDim(int64_t dim) { return (dim + kMaxWidth - 1) / kMaxWi
 
 // The sizes that forward and backward share. Packed operands are counted in 32-bit words.
 struct Geometry {
-  Geometry(const AttentionProblem& p, const TileKernels& tiles)
-      : dim(p.head_dim),
+  Geometry(const AttentionProblem& p, const TileKernels& tiles, const CacheSizes& core_caches)
+      : caches(core_caches),
+        dim(p.head_dim),
         padded_dim(PaddedDim(p.head_dim)),
         elements_per_word(tiles.operand == Element::kF32 ? 1 : 2),
         dim_words((dim + tiles.dim_multiple - 1) / tiles.dim_multiple * tiles.dim_multiple /
@@ -126,7 +127,7 @@ struct Geometry {
 
   TileSizes Tiles(int64_t key_tokens) const {
     return ChooseTileSizes(
-        ThisCoresCaches(),
+        caches,
         {.head_dim = dim, .operand_bytes = 4 / elements_per_word, .key_tokens = key_tokens});
   }
   // Of a tile's panels, whatever their order.
@@ -148,6 +149,7 @@ struct Geometry {
             x.dim(2) * x.dim(3), tile.run.count, x.dim(3)};
   }
 
+  CacheSizes caches;
   int64_t dim, padded_dim, elements_per_word, dim_words, key_multiple;
   int64_t heads, kv_heads, group, tokens, strips, all_strips;
 

@@ -1,10 +1,6 @@
 #include "kernels/cpu/attention/tile_tables.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "kernels/cpu/attention/amx.h"
 
 namespace annulus::kernels::cpu {
 namespace {
@@ -12,19 +8,6 @@ namespace {
 #if defined(__x86_64__)
 bool RunsBf16Pairs() {
   return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw");
-}
-
-bool HasAmxBf16() {
-  constexpr unsigned kAmxBf16 = 1u << 22;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxBf16) != 0;
-}
-
-// Whether the kernel lets this process, with the threads it is yet to start, use AMX. It has to be
-// asked, since tiles make the state of a thread larger by 8 KiB.
-bool MayUseAmx() {
-  constexpr int64_t kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 // Intel's CPUs with AMX start a bf16 dot product every other cycle and two f32 ones every cycle:
