@@ -107,7 +107,9 @@ TEST(AttentionBenchTest, SaysWhereTheRoofIsNoMeasure) {
       kernels::cpu::ChooseBf16Products().products == kernels::cpu::Bf16Products::kWidened;
   EXPECT_EQ(ToText(report).find("warning: the bf16 roof is f32") != std::string::npos, widened);
   EXPECT_EQ(ToSvg(report).find("not bf16") != std::string::npos, widened);
-  for (const auto& row : ToJson(report)["rows"]) {
+  const nlohmann::ordered_json rows = ToJson(report)["rows"];
+  ASSERT_EQ(rows.size(), report.rows.size());
+  for (const auto& row : rows) {
     EXPECT_EQ(row["roof_caveat"] != "", widened && row["dtype"] == "bf16");
   }
 }
