@@ -63,6 +63,24 @@ bool AllInRange(const Mask& mask, const PositionRun& queries, const PositionRun&
          keys.last() <= mask.Keys(queries.start).last;
 }
 
+// Bit i of bits[j]: key j lies in the range of query i. Both ends of the ranges ascend with the
+// query, so the queries a key serves are [begin, end), and both of these ascend with the key.
+void FillRangeBits(const Mask& mask, const PositionRun& queries, const PositionRun& keys,
+                   uint64_t* bits) {
+  std::array<Mask::KeyRange, 64> ranges;
+  const int64_t count = queries.count;
+  for (int64_t i = 0; i < count; ++i) {
+    ranges[static_cast<size_t>(i)] = mask.Keys(queries.at(i));
+  }
+  int64_t begin = 0, end = 0;
+  for (int64_t j = 0; j < keys.count; ++j) {
+    const int64_t key = keys.at(j);
+    while (begin < count && ranges[static_cast<size_t>(begin)].last < key) ++begin;
+    while (end < count && ranges[static_cast<size_t>(end)].first <= key) ++end;
+    bits[j] = LowBits(end) & ~LowBits(begin);
+  }
+}
+
 // Coverage by a block pattern where the causal order allows `in_range` of the pairs.
 Coverage ClassifyBlocks(const BlockPattern& blocks, const PositionRun& queries,
                         const PositionRun& keys, Coverage in_range) {
@@ -173,28 +191,22 @@ Coverage Mask::Classify(const PositionRun& queries, const PositionRun& keys) con
 
 void Mask::FillBits(const PositionRun& queries, const PositionRun& keys, uint64_t* bits) const {
   Check(queries.count <= 64, "{} queries do not fit 64 bits", queries.count);
-  const int64_t count = Real(queries, length).count;
-  std::array<KeyRange, 64> ranges;
-  for (int64_t i = 0; i < count; ++i) ranges[static_cast<size_t>(i)] = Keys(queries.at(i));
-
-  // Both ends of the ranges ascend with the query, so the queries a key serves are [begin, end),
-  // and both of these ascend with the key.
-  int64_t begin = 0, end = 0;
-  for (int64_t j = 0; j < keys.count; ++j) {
-    const int64_t key = keys.at(j);
-    while (begin < count && ranges[static_cast<size_t>(begin)].last < key) ++begin;
-    while (end < count && ranges[static_cast<size_t>(end)].first <= key) ++end;
-    bits[j] = LowBits(end) & ~LowBits(begin);
+  const PositionRun real = Real(queries, length);
+  if (real.count > 0 && AllInRange(*this, real, keys)) {
+    std::fill_n(bits, keys.count, LowBits(real.count));
+  } else {
+    FillRangeBits(*this, real, keys, bits);
   }
   if (kind != MaskKind::kBlockSparse) return;
 
   ForEachBlock(keys, blocks.block_tokens, [&](int64_t key_block, int64_t k0, int64_t k1) {
-    uint64_t selected = 0;
+    uint64_t dropped = 0;
     ForEachBlock(queries, blocks.block_tokens, [&](int64_t query_block, int64_t q0, int64_t q1) {
-      if (blocks.Selects(query_block, key_block)) selected |= LowBits(q1) & ~LowBits(q0);
+      if (!blocks.Selects(query_block, key_block)) dropped |= LowBits(q1) & ~LowBits(q0);
       return true;
     });
-    for (int64_t j = k0; j < k1; ++j) bits[j] &= selected;
+    if (dropped == 0) return true;
+    for (int64_t j = k0; j < k1; ++j) bits[j] &= ~dropped;
     return true;
   });
 }

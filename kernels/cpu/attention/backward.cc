@@ -158,14 +158,14 @@ class BackwardFolder {
         const int64_t head = task.kv_head * geometry_.group + h;
         const int64_t strip = geometry_.Strip(task.batch, head, s);
         bool queries_packed = false;
-        ForEachKeySpan(args_.problem.mask, queries.run, keys.run, scratch.tile,
-                       [&](const KeySpan& span) {
-                         if (!packed) PackKeys(task, keys, scratch);
-                         packed = true;
-                         if (!queries_packed) PackQueries(task.batch, head, queries, scratch);
-                         queries_packed = true;
-                         FoldSpan(Tile(span, queries.run.count, strip, scratch), strip, t);
-                       });
+        ForEachKeySpan(
+            args_.problem.mask, queries.run, keys.run, scratch.tile, [&](const KeySpan& span) {
+              if (!packed) PackKeys(task, keys, scratch);
+              packed = true;
+              if (!queries_packed) PackQueries(task.batch, head, queries, scratch);
+              queries_packed = true;
+              FoldSpan(Tile(span, queries.run.count, strip, scratch), {task.batch, head, s, t});
+            });
         turnstile_.Pass(strip, t);
       }
     }
@@ -178,7 +178,7 @@ class BackwardFolder {
     const Rows v = Geometry::HeadRows(block_.v, task.batch, task.kv_head, keys);
     tiles_.pack_rows(k, scratch.k);
     tiles_.pack_rows(v, scratch.v);
-    tiles_.pack_panels(k, scratch.k_panels, scratch.tile.keys);
+    tiles_.pack_panels(k, scratch.k_panels, scratch.tile.keys, 0);
     std::fill_n(scratch.dk, scratch.tile.keys * geometry_.padded_dim, 0.0f);
     std::fill_n(scratch.dv, scratch.tile.keys * geometry_.padded_dim, 0.0f);
   }
@@ -218,11 +218,27 @@ class BackwardFolder {
     return tile;
   }
 
-  void FoldSpan(const BackwardTile& tile, int64_t strip, int64_t t) const {
+  // A strip of queries and the tile of keys that it meets.
+  struct Meeting {
+    int64_t batch;
+    int64_t head;
+    int64_t strip;
+    int64_t key_tile;
+  };
+
+  // Between its products it asks for what the head's next strip will read.
+  void FoldSpan(const BackwardTile& tile, const Meeting& at) const {
+    PrefetchNext(args_.q, at);
     tiles_.differentiate(tile);
+    PrefetchNext(args_.dout, at);
     tiles_.accumulate_dkv(tile);
-    turnstile_.Await(strip, t);
+    turnstile_.Await(geometry_.Strip(at.batch, at.head, at.strip), at.key_tile);
     tiles_.accumulate_dq(tile);
+  }
+
+  void PrefetchNext(const ConstView& x, const Meeting& at) const {
+    if (at.strip + 1 == geometry_.strips) return;
+    Prefetch(Geometry::HeadRows(x, at.batch, at.head, query_tiles_.at(at.strip + 1)));
   }
 
   void AddGradients(const BackwardTask& task, const PositionTile& keys,

@@ -1,5 +1,5 @@
 // Forward driver. A task is a few strips that read the same key/value head; it walks the tiles of
-// keys, packs each once and folds it into every strip of the task.
+// keys, packs of each what some strip attends to once and folds it into every strip of the task.
 // Traffic per task: its Q read and packed once; per tile, K and V read and packed once, 2 * tile *
 // D; each strip's O^T read and written. Packed Q, O^T and the tile stay in the second-level cache.
 #include <omp.h>
@@ -68,6 +68,25 @@ struct ForwardTask {
   int64_t end;
 };
 
+// Which keys of a tile are packed, piece by piece: a sparse mask wants few of them.
+class PackedPieces {
+ public:
+  // Calls pack(begin, end) for the maximal ranges of keys, whole pieces, that cover [begin, end)
+  // and are not packed yet, and counts them as packed.
+  template <class Pack>
+  void Add(int64_t begin, int64_t end, Pack pack) {
+    for (int64_t piece = begin / kKeys; piece * kKeys < end; ++piece) {
+      const int64_t first = piece;
+      for (; piece * kKeys < end && !packed_[piece]; ++piece) packed_[piece] = true;
+      if (piece > first) pack(first * kKeys, piece * kKeys);
+    }
+  }
+
+ private:
+  static constexpr int64_t kKeys = 32;  // a multiple of every key_multiple
+  std::array<bool, TileSizes::kMostForwardKeys / kKeys> packed_{};
+};
+
 class ForwardFolder {
  public:
   ForwardFolder(const AttentionMachine& machine, const AttentionForwardArgs& args,
@@ -102,22 +121,24 @@ class ForwardFolder {
   void Run(const ForwardTask& task, const ForwardScratch& scratch) const {
     std::array<bool, TileSizes::kMostStrips> queries_packed{};
     for (int64_t t = 0; t < key_tiles_.count(); ++t) {
-      FoldTile(task, key_tiles_.at(t), scratch, queries_packed.data());
+      FoldTile(task, t, scratch, queries_packed.data());
     }
   }
 
  private:
-  void FoldTile(const ForwardTask& task, const PositionTile& keys, const ForwardScratch& scratch,
+  void FoldTile(const ForwardTask& task, int64_t t, const ForwardScratch& scratch,
                 bool* queries_packed) const {
-    bool packed = false;
+    const PositionTile keys = key_tiles_.at(t);
+    PackedPieces pieces;
     for (int64_t s = task.begin; s < task.end; ++s) {
       const PositionTile queries = query_tiles_.at(s / geometry_.group);
       const int64_t head = task.kv_head * geometry_.group + s % geometry_.group;
       const int64_t strip = geometry_.Strip(task.batch, head, s / geometry_.group);
       float* q = scratch.q + (s - task.begin) * scratch.q_words;
       ForEachKeySpan(problem_.mask, queries.run, keys.run, scratch.tile, [&](const KeySpan& span) {
-        if (!packed) Pack(task, keys, scratch);
-        packed = true;
+        pieces.Add(span.begin, span.end, [&](int64_t begin, int64_t end) {
+          Pack(task, keys.Sub(begin, end), begin, scratch);
+        });
         if (bool& done = queries_packed[s - task.begin]; !done) {
           tiles_.pack_lanes(Geometry::HeadRows(q_, task.batch, head, queries), q);
           done = true;
@@ -127,13 +148,14 @@ class ForwardFolder {
     }
   }
 
-  void Pack(const ForwardTask& task, const PositionTile& keys,
+  // `keys` begin at key `first` of their tile.
+  void Pack(const ForwardTask& task, const PositionTile& keys, int64_t first,
             const ForwardScratch& scratch) const {
     const auto rows = [&](const ConstView& x) {
       return Geometry::HeadRows(x, task.batch, task.kv_head, keys);
     };
-    tiles_.pack_rows(rows(block_.k), scratch.k);
-    tiles_.pack_panels(rows(block_.v), scratch.v, scratch.tile.keys);
+    tiles_.pack_rows(rows(block_.k), scratch.k + first * geometry_.dim_words);
+    tiles_.pack_panels(rows(block_.v), scratch.v, scratch.tile.keys, first);
   }
 
   struct PackedStrip {

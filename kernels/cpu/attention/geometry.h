@@ -15,6 +15,11 @@ namespace annulus::kernels::cpu {
 struct PositionTile {
   PositionRun run;
   int64_t token = 0;
+
+  // Those of its tokens [begin, end) that exist.
+  PositionTile Sub(int64_t begin, int64_t end) const {
+    return {run.Sub(begin, std::min(end, run.count) - begin), token + begin};
+  }
 };
 
 // Positions cut into tiles of at most `size` tokens; none crosses a run.
@@ -54,7 +59,7 @@ struct KeyTile {
 };
 
 // Calls visit(KeySpan) for the maximal spans of keys of a tile that some query of the strip may
-// attend to, in ascending order. `bits` is scratch, one word per key that the tile has room for.
+// attend to, in ascending order.
 template <class Visit>
 void ForEachKeySpan(const Mask& mask, const PositionRun& queries, const PositionRun& keys,
                     const KeyTile& tile, Visit visit) {
@@ -72,17 +77,21 @@ void ForEachKeySpan(const Mask& mask, const PositionRun& queries, const Position
       break;
   }
   std::fill(bits + keys.count, bits + end, uint64_t{0});
-  const auto attended = [&](int64_t key) {
-    return std::any_of(bits + key, bits + key + step, [](uint64_t word) { return word != 0; });
-  };
+  const uint64_t strip = queries.count >= 64 ? ~uint64_t{0} : (uint64_t{1} << queries.count) - 1;
   for (int64_t key = 0; key < end;) {
-    if (!attended(key)) {
-      key += step;
-      continue;
-    }
     const int64_t begin = key;
-    while (key < end && attended(key)) key += step;
-    visit(KeySpan{begin, key, tile.keys, bits});
+    uint64_t all = strip;
+    for (; key < end; key += step) {
+      uint64_t any = 0;
+      for (int64_t i = key; i < key + step; ++i) any |= bits[i];
+      if (any == 0) break;
+      for (int64_t i = key; i < key + step; ++i) all &= bits[i];
+    }
+    if (key > begin) {
+      visit(KeySpan{begin, key, tile.keys, all == strip ? nullptr : bits});
+    } else {
+      key += step;
+    }
   }
 }
 
@@ -164,6 +173,17 @@ struct Geometry {
     return ((batch * x.dim(1) + tile.token) * x.dim(2) + head) * x.dim(3) * SizeOf(x.dtype);
   }
 };
+
+// Asks for rows ahead of their use, into the second level of the cache: they lie a stride apart
+// that the hardware does not follow.
+inline void Prefetch(const Rows& rows) {
+  constexpr int64_t kLine = 64;
+  const int64_t bytes = rows.element == Element::kF32 ? 4 : 2;
+  const auto* row = static_cast<const char*>(rows.data);
+  for (int64_t r = 0; r < rows.count; ++r, row += rows.stride * bytes) {
+    for (int64_t i = 0; i < rows.dim * bytes; i += kLine) __builtin_prefetch(row + i, 0, 2);
+  }
+}
 
 // Calls visit(batch, head, strip) for every strip, from a team of `threads`.
 template <class Visit>

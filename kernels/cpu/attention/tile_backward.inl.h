@@ -75,20 +75,20 @@ ANNULUS_NOINLINE void DifferentiateRows(const BackwardTile& tile, const Differen
       Isa::Store(scores + m * kLanes<Isa> + n * Isa::kWidth, acc[m][n]);
     }
   }
-  Scores<Isa>(block.upstream, acc);
+  const float* delta = tile.delta + block.upstream.first_lane;
+  ScoresLess<Isa>(delta, block.upstream, acc);
   const Vec scale = Isa::Set(tile.scale);
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
     const int64_t lane = block.score.first_lane + n * Isa::kWidth;
     const Vec lse = Isa::Load(tile.lse + lane);
-    const Vec delta = Isa::Load(tile.delta + lane);
     ANNULUS_UNROLL
     for (int m = 0; m < M; ++m) {
       float* score = scores + m * kLanes<Isa> + n * Isa::kWidth;
       Vec p = RecomputedProbability<Isa>(Isa::Load(score), scale, lse);
       if constexpr (kMasked) p = Isa::Select(block.score.bits[m] >> lane, p, Isa::Zero());
       Isa::Store(score, p);
-      acc[m][n] = Isa::Mul(p, Isa::Sub(acc[m][n], delta));
+      acc[m][n] = Isa::Mul(p, acc[m][n]);
     }
   }
   constexpr int64_t kRowWords = BackwardScratch<Isa>::kRowWords;

@@ -20,6 +20,23 @@ struct ScoreBlock {
   int64_t first_lane;    // of these lanes in the strip
 };
 
+// acc = the scores of M keys less `origin`, one of each lane. The sums begin at -origin, which
+// saves a subtraction to each of them, and round as numbers of its size do.
+template <class Isa, int M>
+ANNULUS_INLINE void ScoresLess(const float* origin, const ScoreBlock& block,
+                               typename Isa::Vec (&acc)[M][Isa::kVectors]) {
+  ANNULUS_UNROLL
+  for (int n = 0; n < Isa::kVectors; ++n) {
+    acc[0][n] = Isa::Sub(Isa::Zero(), Isa::Load(origin + n * Isa::kWidth));
+  }
+  ANNULUS_UNROLL
+  for (int m = 1; m < M; ++m) {
+    ANNULUS_UNROLL
+    for (int n = 0; n < Isa::kVectors; ++n) acc[m][n] = acc[0][n];
+  }
+  MultiplyAdd<Isa>(acc, {block.k, block.words, 1}, block.q, kLanes<Isa>, block.words);
+}
+
 template <class Isa, int M>
 ANNULUS_INLINE void Scores(const ScoreBlock& block, typename Isa::Vec (&acc)[M][Isa::kVectors]) {
   ANNULUS_UNROLL
@@ -78,22 +95,27 @@ ANNULUS_INLINE typename Isa::Vec Probability(typename Isa::Vec score, typename I
 }
 
 // Probabilities of M keys straight from the accumulators, about the reference as it stands; adds
-// them to `sum`. A forbidden pair gets 0.
-template <class Isa, int M, bool kMasked>
+// them to `sum`. A forbidden pair gets 0. Where kNear, the scores' sums begin at the reference.
+template <class Isa, int M, bool kMasked, bool kNear>
 ANNULUS_NOINLINE void DirectProbabilities(const ScoreBlock& block, float scale, const float* origin,
                                           float* sum) {
   using Vec = typename Isa::Vec;
   Vec acc[M][Isa::kVectors];
-  Scores<Isa>(block, acc);
+  if constexpr (kNear) {
+    ScoresLess<Isa>(origin, block, acc);
+  } else {
+    Scores<Isa>(block, acc);
+  }
   const Vec factor = Isa::Set(scale);
   ANNULUS_UNROLL
   for (int n = 0; n < Isa::kVectors; ++n) {
     const int64_t lane = n * Isa::kWidth;
-    const Vec reference = Isa::Load(origin + lane);
+    const Vec reference = kNear ? Isa::Zero() : Isa::Load(origin + lane);
     Vec total = Isa::Load(sum + lane);
     ANNULUS_UNROLL
     for (int m = 0; m < M; ++m) {
-      Vec p = Probability<Isa>(acc[m][n], factor, reference);
+      Vec p = kNear ? Isa::Exp2(Isa::Mul(acc[m][n], factor))
+                    : Probability<Isa>(acc[m][n], factor, reference);
       if constexpr (kMasked) {
         p = Isa::Select(block.bits[m] >> (block.first_lane + lane), p, Isa::Zero());
       }
@@ -180,13 +202,16 @@ struct LaneFold {
   float scale;  // in units of log2
   float* reference;
   LaneScratch<Isa> lane;
+  bool near;  // no lane's origin is far from 0
 
-  // Calls visit(block, Constant<M>) for consecutive groups of M keys. A key's scores take
-  // kLanes / `per_word` floats of the scratch.
+  ANNULUS_INLINE int64_t keys() const { return tile.keys.end - tile.keys.begin; }
+
+  // Calls visit(block, Constant<M>) for consecutive groups of M keys, the first `count`. A key's
+  // scores take kLanes / `per_word` floats of the scratch.
   template <class Visit>
-  ANNULUS_INLINE void ForKeys(int64_t per_word, Visit visit) const {
+  ANNULUS_INLINE void ForKeys(int64_t count, int64_t per_word, Visit visit) const {
     const int64_t begin = tile.keys.begin, words = DimWords<Isa>(tile.dim);
-    ForRowGroups(0, tile.keys.end - begin, [&](int64_t j, auto rows) {
+    ForRowGroups(0, count, [&](int64_t j, auto rows) {
       visit(
           ScoreBlock{tile.k + (begin + j) * words, tile.q + first_lane * words, words,
                      tile.probabilities + j * kLanes<Isa> / per_word,
@@ -196,25 +221,36 @@ struct LaneFold {
   }
 };
 
-// How the products of a fold are made, in registers. Every other way has the same three members.
+// How the products of a fold are made, in registers. Every other way has the same four members.
 template <class Isa>
 struct RegisterProducts {
   // Probabilities about lane.origin, and their sums added to lane.sum.
   template <bool kMasked>
   static ANNULUS_INLINE void Probabilities(LaneFold<Isa>* fold) {
-    fold->ForKeys(Isa::kPerWord, [&](const ScoreBlock& block, auto rows) {
-      DirectProbabilities<Isa, decltype(rows)::value, kMasked>(block, fold->scale,
-                                                               fold->lane.origin, fold->lane.sum);
+    if (fold->near) {
+      ProbabilitiesAbout<kMasked, true>(fold);
+    } else {
+      ProbabilitiesAbout<kMasked, false>(fold);
+    }
+  }
+  template <bool kMasked, bool kNear>
+  static ANNULUS_INLINE void ProbabilitiesAbout(LaneFold<Isa>* fold) {
+    fold->ForKeys(fold->keys(), Isa::kPerWord, [&](const ScoreBlock& block, auto rows) {
+      DirectProbabilities<Isa, decltype(rows)::value, kMasked, kNear>(
+          block, fold->scale, fold->lane.origin, fold->lane.sum);
     });
   }
 
-  // Raw scores [keys][kLanes], -inf where the mask forbids, and lane.max raised to their maximum.
+  // Raw scores of the first `count` keys, [count][kLanes], -inf where the mask forbids, and
+  // lane.max raised to their maximum.
   template <bool kMasked>
-  static ANNULUS_INLINE void RawScores(LaneFold<Isa>* fold) {
-    fold->ForKeys(1, [&](const ScoreBlock& block, auto rows) {
+  static ANNULUS_INLINE void RawScores(LaneFold<Isa>* fold, int64_t count) {
+    fold->ForKeys(count, 1, [&](const ScoreBlock& block, auto rows) {
       MaskedScores<Isa, decltype(rows)::value, kMasked>(block, fold->lane.max);
     });
   }
+  // Enough of them to guess a reference from.
+  static constexpr int64_t kFewKeys = kRows;
 
   // out = out * lane.decay + V^T P^T, the factor only if kScaled.
   template <bool kScaled>
@@ -225,7 +261,7 @@ struct RegisterProducts {
       constexpr int M = decltype(columns)::value;
       AccumulatePanel<Isa, M, kScaled>(
           {tile.v + d * keys.tile_keys / Isa::kPerWord + keys.begin / Isa::kPerWord * M,
-           tile.probabilities, (keys.end - keys.begin) / Isa::kPerWord, fold.lane.decay,
+           tile.probabilities, fold.keys() / Isa::kPerWord, fold.lane.decay,
            tile.out + fold.first_lane * PaddedDim(tile.dim) + d * kLanes<Isa>});
     });
   }
@@ -235,51 +271,72 @@ struct RegisterProducts {
 // taken again about a new one. Any power of two far below the largest float would do.
 inline constexpr float kLargestSum = 65536.0f;
 
+// A reference whose logit, in units of log2, is past this would cost probabilities the accuracy of
+// its last place if sums began at it: then the difference is taken afterwards, when it is exact.
+inline constexpr float kNearLogit = 16.0f;
+
+// Gives lanes that have seen no key the maximum of a few keys for a reference; whether any lane has
+// one then. Most often it is near enough to the maximum of them all.
+template <class Isa, class Products, bool kMasked>
+ANNULUS_INLINE bool GuessReference(LaneFold<Isa>* fold) {
+  LaneScratch<Isa>& lane = fold->lane;
+  const auto any = [&] {
+    int some = 0;  // no bool and no early end: compilers keep such loops in vectors
+    for (int64_t i = 0; i < kLanes<Isa>; ++i) some |= fold->reference[i] != kMinusInfinity ? 1 : 0;
+    return some != 0;
+  };
+  if (any()) return true;
+  if (fold->keys() < Products::kFewKeys) return false;
+  Fill<Isa>(lane.max, kMinusInfinity);
+  Products::template RawScores<kMasked>(fold, Products::kFewKeys);
+  for (int64_t i = 0; i < kLanes<Isa>; ++i) fold->reference[i] = lane.max[i];
+  return any();
+}
+
 // The probabilities about the reference as it stands, one pass and no maximum; false where that
 // will not do: a lane's first key, or a sum out of range. NaN is out of range.
 template <class Isa, class Products, bool kMasked>
 ANNULUS_INLINE bool FoldAboutReference(LaneFold<Isa>* fold) {
+  if (!GuessReference<Isa, Products, kMasked>(fold)) return false;
   LaneScratch<Isa>& lane = fold->lane;
-  bool any = false;
+  int far = 0;
   for (int64_t i = 0; i < kLanes<Isa>; ++i) {
     lane.origin[i] = Origin(fold->reference[i]);
-    any = any || fold->reference[i] != kMinusInfinity;
+    const float logit = lane.origin[i] * fold->scale;
+    far |= -kNearLogit <= logit && logit <= kNearLogit ? 0 : 1;
   }
-  if (!any) return false;
+  fold->near = far == 0;
   Fill<Isa>(lane.sum, 0.0f);
   Products::template Probabilities<kMasked>(fold);
-  bool in_range = true;
+  int out_of_range = 0;
   for (int64_t i = 0; i < kLanes<Isa>; ++i) {
     const float largest = fold->reference[i] == kMinusInfinity ? 0.0f : kLargestSum;
-    in_range = in_range && lane.sum[i] <= largest;
+    out_of_range |= lane.sum[i] <= largest ? 0 : 1;
   }
-  return in_range;
+  return out_of_range == 0;
 }
 
 template <class Isa, class Products, bool kMasked>
 ANNULUS_INLINE void FoldAboutMaximum(LaneFold<Isa>* fold) {
   LaneScratch<Isa>& lane = fold->lane;
   Fill<Isa>(lane.max, kMinusInfinity);
-  Products::template RawScores<kMasked>(fold);
+  Products::template RawScores<kMasked>(fold, fold->keys());
   MoveReference(fold->scale, fold->reference, &lane);
-  const ForwardTile& tile = fold->tile;
-  Exponentials<Isa>(tile.probabilities, tile.keys.end - tile.keys.begin, fold->scale, lane.origin,
-                    lane.sum);
+  Exponentials<Isa>(fold->tile.probabilities, fold->keys(), fold->scale, lane.origin, lane.sum);
 }
 
 template <class Isa, class Products, bool kMasked>
 ANNULUS_INLINE void FoldLanes(const ForwardTile& tile, int64_t first_lane) {
-  LaneFold<Isa> fold{tile, first_lane, tile.scale * kLog2E, tile.reference + first_lane, {}};
+  LaneFold<Isa> fold{tile, first_lane, tile.scale * kLog2E, tile.reference + first_lane, {}, false};
   const bool moves = !FoldAboutReference<Isa, Products, kMasked>(&fold);
   if (moves) FoldAboutMaximum<Isa, Products, kMasked>(&fold);
   const LaneScratch<Isa>& lane = fold.lane;
   float* sum = tile.sum + first_lane;
-  for (int64_t i = 0; i < kLanes<Isa>; ++i) {
-    sum[i] = (moves ? sum[i] * lane.decay[i] : sum[i]) + lane.sum[i];
-  }
   if (moves) {
+    for (int64_t i = 0; i < kLanes<Isa>; ++i) sum[i] = sum[i] * lane.decay[i] + lane.sum[i];
     Products::template AccumulateOut<true>(fold);
   } else {
+    for (int64_t i = 0; i < kLanes<Isa>; ++i) sum[i] += lane.sum[i];
     Products::template AccumulateOut<false>(fold);
   }
 }

@@ -78,13 +78,40 @@ void PackLanes(const Rows& from, float* lanes) {
   });
 }
 
+// Unpacks columns [0, ...) of kWidth rows from `row` on in whole squares; the column after them.
+template <class Isa>
+ANNULUS_INLINE int64_t UnpackSquares(const float* lanes, const float* factor, const MutableRows& to,
+                                     float* row) {
+  constexpr int kSize = Isa::kWidth;
+  const typename Isa::Vec scale = Isa::Load(factor);
+  int64_t d = 0;
+  for (; d + kSize <= to.dim; d += kSize) {
+    typename Isa::Vec r[kSize];
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < kSize; ++i)
+      r[i] = Isa::Mul(Isa::Load(lanes + (d + i) * kLanes<Isa>), scale);
+    Isa::Transpose(r);
+    ANNULUS_UNROLL_ALL
+    for (int i = 0; i < kSize; ++i) Isa::Store(row + i * to.stride + d, r[i]);
+  }
+  return d;
+}
+
 template <class Isa, class E>
 void UnpackLanesOf(const float* lanes, const float* factor, const MutableRows& to, E* data) {
+  constexpr bool kSquares = TransposesSquares<Isa> && sizeof(E) == sizeof(float);
+  int64_t unpacked = 0;
   for (int64_t lane = 0; lane < to.count; lane += 4) {
     const float* from = lanes + LaneOffset<Isa>(lane, PaddedDim(to.dim));
     E* row = data + lane * to.stride;
     const Quad scale = LoadQuad(factor + lane);
-    int64_t d = 0;
+    if constexpr (kSquares) {
+      if (lane % Isa::kWidth == 0) {
+        unpacked =
+            lane + Isa::kWidth <= to.count ? UnpackSquares<Isa>(from, factor + lane, to, row) : 0;
+      }
+    }
+    int64_t d = unpacked;
     if (lane + 4 <= to.count) {
       for (; d + 4 <= to.dim; d += 4) {
         Quad r[4];
@@ -131,17 +158,23 @@ void PackRows(const Rows& from, float* rows) {
 }
 
 // Where the table sums over keys in words of `kPerWord`, row w of a panel holds that many keys.
+// A few keys at a time go to all panels, so that each of their cache lines is read once: rows lie
+// a power of two apart, and those of a whole tile would not stay in the first level together.
 template <class Isa>
-void PackPanels(const Rows& from, float* panels, int64_t tile_keys) {
+void PackPanels(const Rows& from, float* panels, int64_t tile_keys, int64_t first_key) {
+  constexpr int64_t kTogether = 16;
   WithSource<Isa>(from, [&](auto source) {
     constexpr int64_t kPerWord = decltype(source)::kPerWord;
-    ForPanels(from.dim, [&](int64_t column, auto columns) {
-      constexpr int M = decltype(columns)::value;
-      float* to = panels + column * (tile_keys / kPerWord);
-      for (int64_t key = 0; key < from.count; key += kPerWord, to += M) {
-        source.template Across<M>(key, column, to);
-      }
-    });
+    for (int64_t first = 0; first < from.count; first += kTogether) {
+      const int64_t end = first + kTogether < from.count ? first + kTogether : from.count;
+      ForPanels(from.dim, [&](int64_t column, auto columns) {
+        constexpr int M = decltype(columns)::value;
+        float* to = panels + (column * tile_keys + (first_key + first) * M) / kPerWord;
+        for (int64_t key = first; key < end; key += kPerWord, to += M) {
+          source.template Across<M>(key, column, to);
+        }
+      });
+    }
   });
 }
 

@@ -34,9 +34,9 @@ const CacheSizes& ThisCoresCaches() {
 
 TileSizes ChooseTileSizes(const CacheSizes& caches, const TileDemand& demand) {
   // The probabilities of a tile, written and read back at once, fill the first level.
-  constexpr int64_t kMostKeys = 384;
   const int64_t score_bytes = kStripQueries * kFloatBytes;
-  const int64_t forward_keys = std::min(caches.first_level / score_bytes, kMostKeys);
+  const int64_t forward_keys =
+      std::min(caches.first_level / score_bytes, TileSizes::kMostForwardKeys);
 
   // The strips of a task, packed queries and running output, take half of the second level.
   const int64_t strip_bytes =

@@ -25,6 +25,7 @@ struct TileDemand {
 inline constexpr int64_t kKeyQuantum = 96;
 
 struct TileSizes {
+  static constexpr int64_t kMostForwardKeys = 384;
   static constexpr int64_t kMostStrips = 32;
 
   int64_t forward_keys;

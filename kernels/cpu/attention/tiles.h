@@ -96,9 +96,10 @@ struct TileKernels {
   int64_t key_multiple;  // spans begin and end at multiples of it
 
   void (*pack_lanes)(const Rows& from, float* lanes);
-  // These two write a multiple of key_multiple of keys, zeros past from.count.
+  // These two write a multiple of key_multiple of keys, zeros past from.count. The panels are those
+  // of a tile of tile_keys, of which `from` begins at first_key; both multiples of key_multiple.
   void (*pack_rows)(const Rows& from, float* rows);
-  void (*pack_panels)(const Rows& from, float* panels, int64_t tile_keys);
+  void (*pack_panels)(const Rows& from, float* panels, int64_t tile_keys, int64_t first_key);
   void (*pack_across)(const Rows& from, float* across, int64_t stride);
   // Overwrites `to` with the transposed strip, each query's row times its factor.
   void (*unpack_lanes)(const float* lanes, const float* factor, const MutableRows& to);

@@ -118,16 +118,17 @@ struct AmxProducts {
     }
   }
 
+  static constexpr int64_t kFewKeys = kBlockKeys;
   template <bool kMasked>
-  static void RawScores(LaneFold<Amx>* fold) {
+  static void RawScores(LaneFold<Amx>* fold, int64_t count) {
     float* scores = fold->tile.probabilities;
-    for (int64_t b = 0; b < Blocks(*fold); ++b) {
+    for (int64_t b = 0; b < count / kBlockKeys; ++b) {
       ScoreSteps steps(DimWords<Amx>(fold->tile.dim));
       steps.Add(ScoresOf(*fold, b, scores + b * kBlockKeys * kStripQueries));
       steps.All();
     }
     const uint64_t* bits = kMasked ? fold->tile.keys.bits + fold->tile.keys.begin : nullptr;
-    for (int64_t key = 0; key < Blocks(*fold) * kBlockKeys; ++key) {
+    for (int64_t key = 0; key < count; ++key) {
       for (int64_t lane = 0; lane < kStripQueries; lane += Amx::kWidth) {
         float* at = scores + key * kStripQueries + lane;
         Vec score = Amx::Load(at);
@@ -266,7 +267,7 @@ void AmxAccumulateDkv(const BackwardTile& tile) {
 }
 
 // [PaddedDim(dim)][key words of the tile].
-void PackTransposedPanels(const Rows& from, float* panels, int64_t tile_keys) {
+void PackTransposedPanels(const Rows& from, float* panels, int64_t tile_keys, int64_t first_key) {
   const int64_t words = tile_keys / 2, dim = PaddedDim(from.dim);
   const int64_t keys = (from.count + Amx::kKeyMultiple - 1) / Amx::kKeyMultiple * Amx::kKeyMultiple;
   const PairSource source{static_cast<const uint16_t*>(from.data), from.stride, from.count,
@@ -284,7 +285,7 @@ void PackTransposedPanels(const Rows& from, float* panels, int64_t tile_keys) {
         r[i] = LoadQuad(across);
       }
       Transpose(r);
-      for (int64_t i = 0; i < 4; ++i) StoreQuad(panels + (d + i) * words + w, r[i]);
+      for (int64_t i = 0; i < 4; ++i) StoreQuad(panels + (d + i) * words + first_key / 2 + w, r[i]);
     }
   }
 }
