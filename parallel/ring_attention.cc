@@ -1,5 +1,6 @@
 #include "parallel/ring_attention.h"
 
+#include <algorithm>
 #include <array>
 
 namespace annulus::parallel {
@@ -14,6 +15,7 @@ using kernels::Positions;
 
 constexpr int kKeyTag = 0;
 constexpr int kGradientTag = 1;
+constexpr int kHomeTag = 2;
 
 View AllocateLike(kernels::StackMemory& memory, const ConstView& kv, DType dtype,
                   std::string_view owner) {
@@ -29,30 +31,36 @@ AnyView Half(const AttentionShape& shape, const AnyView& kv, int half) {
 
 }  // namespace
 
-// The keys at hand and the next ones on their way. Holds the receive buffers, as many as the
-// schedule has exchanges but never more than two: one is read while the other fills.
+// The keys at hand and the next ones on their way. Of its two receive buffers one is read while the
+// other fills; a schedule with fewer exchanges has fewer of them.
 struct RingAttention::KeyRing {
   KeyRing(RingAttention& ring, const ConstView& own)
       : context(ring.context_), steps(ring.schedule_.steps), at_hand(own) {
-    const size_t exchanges = steps.size() - 1;
-    for (size_t i = 0; i < std::min<size_t>(exchanges, 2); ++i) {
-      buffers[i] = AllocateLike(ring.memory_, own, own.dtype, "keys in flight");
+    for (size_t i = 0; i < steps.size(); ++i) {
+      View& buffer = buffers[i % 2];
+      if (steps[i].receive_from != kNobody && buffer.rank == 0) {
+        buffer = AllocateLike(ring.memory_, own, own.dtype, "keys in flight");
+      }
     }
   }
 
   // Sets the keys of `step` moving on and the next ones coming.
   void Start(size_t step) {
-    if (steps[step].send_to < 0) return;
-    in_flight = context.Start({.send = at_hand,
-                               .to = steps[step].send_to,
-                               .receive = buffers[step % 2],
-                               .from = steps[step].receive_from,
-                               .tag = kKeyTag});
+    const ScheduleStep& plan = steps[step];
+    Exchange exchange{.tag = kKeyTag};
+    if (plan.send_to != kNobody) {
+      exchange.send = at_hand;
+      exchange.to = plan.send_to;
+    }
+    if (plan.receive_from != kNobody) {
+      exchange.receive = buffers[step % 2];
+      exchange.from = plan.receive_from;
+    }
+    in_flight = context.Start(exchange);
   }
 
   // The next step's keys become those at hand.
   void Advance(size_t step) {
-    if (steps[step].send_to < 0) return;
     in_flight.Wait();
     at_hand = buffers[step % 2];
   }
@@ -64,6 +72,74 @@ struct RingAttention::KeyRing {
   Transfer in_flight;  // last: completes before the buffers go
 };
 
+// The gradients of the keys at hand, one step behind them. sums[step % 2] gathers that of the
+// step's keys; this rank's part of it is made in `part` and added when what came before is there.
+// Own gradients come home into `own`, which serves as `part` where that happens last of all.
+struct RingAttention::GradientRing {
+  GradientRing(RingAttention& ring, const View& dkv)
+      : kernels(ring.kernels_), context(ring.context_), schedule(ring.schedule_), own(dkv) {
+    const auto need = [&](View& gradient) {
+      if (gradient.rank > 0) return;
+      gradient = AllocateLike(ring.memory_, own, DType::kF32, "key gradients in flight");
+    };
+    if (schedule.home_is_last) part = own;
+    if (schedule.home_from != kNobody) need(sums[0]);
+    for (size_t step = 1; step < schedule.steps.size(); ++step) {
+      if (schedule.steps[step].kv_owner == kNobody) continue;
+      need(sums[step % 2]);
+      need(part);
+    }
+    if (!schedule.home_is_last) ReceiveOwn();
+  }
+
+  // Where this rank's part of the gradient of the step's keys is made.
+  const View& PartOf(size_t step) const {
+    if (step > 0) return part;
+    return schedule.home_from == kNobody ? own : sums[0];
+  }
+
+  // Adds this rank's part, if it has one, to the sum, and sends it on.
+  void Finish(size_t step, bool has_part) {
+    const ScheduleStep& plan = schedule.steps[step];
+    hop.Wait();
+    home.Wait();
+    if (step > 0 && has_part) kernels.Add({.x = part, .y = sums[step % 2]});
+    Exchange exchange{.tag = kGradientTag};
+    if (plan.send_to != kNobody) {
+      exchange.send = sums[step % 2];
+      exchange.to = plan.send_to;
+    }
+    if (plan.receive_from != kNobody) {
+      exchange.receive = sums[(step + 1) % 2];
+      exchange.from = plan.receive_from;
+    }
+    hop = context.Start(exchange);
+    if (plan.home_to != kNobody) {
+      home = context.Start({.send = sums[step % 2], .to = plan.home_to, .tag = kHomeTag});
+    }
+  }
+
+  void ReceiveOwn() {
+    if (schedule.home_from == kNobody) return;
+    arrival = context.Start({.receive = own, .from = schedule.home_from, .tag = kHomeTag});
+  }
+
+  void WaitForAll() {
+    if (schedule.home_is_last) ReceiveOwn();
+    hop.Wait();
+    home.Wait();
+    arrival.Wait();
+  }
+
+  kernels::Kernels& kernels;
+  Communicator& context;
+  const Schedule& schedule;
+  View own;
+  View part;
+  std::array<View, 2> sums;
+  Transfer hop, home, arrival;  // last: complete before the buffers go
+};
+
 RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory,
                              Communicator& context, const Partition& partition,
                              std::span<const kernels::Mask> masks)
@@ -73,7 +149,7 @@ RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& me
       partition_(partition),
       masks_(masks),
       queries_(partition.PositionsOf(context.rank())),
-      schedule_(RingSchedule(context.rank(), context.size())) {
+      schedule_(MakeSchedule()) {
   Check(partition.ranks() == context.size(), "a partition over {} ranks in a group of {}",
         partition.ranks(), context.size());
   Check(!masks.empty(), "an attention without a mask");
@@ -81,6 +157,34 @@ RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& me
     Check(mask.length == partition.length(), "a mask of {} tokens over a sequence of {}",
           mask.length, partition.length());
   }
+}
+
+namespace {
+
+bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positions& keys) {
+  for (int i = 0; i < queries.runs(); ++i) {
+    for (int j = 0; j < keys.runs(); ++j) {
+      if (mask.Classify(queries.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+// Where documents start is data, which a plan has not read: what travels, and the memory it takes,
+// is that of one document to a sequence.
+Schedule RingAttention::MakeSchedule() const {
+  std::vector<kernels::Mask> masks(masks_.begin(), masks_.end());
+  for (kernels::Mask& mask : masks) {
+    if (mask.kind == kernels::MaskKind::kDocuments) mask.document_starts = {};
+  }
+  const auto wants = [&](int rank, int owner) {
+    const Positions queries = partition_.PositionsOf(rank), keys = partition_.PositionsOf(owner);
+    return std::any_of(masks.begin(), masks.end(),
+                       [&](const kernels::Mask& mask) { return AttendsTo(mask, queries, keys); });
+  };
+  return RingSchedule(context_.rank(), context_.size(), wants);
 }
 
 std::vector<RingAttention::Group> RingAttention::GroupsOf(const AttentionShape& shape) const {
@@ -114,19 +218,15 @@ KeyBlockGradient RingAttention::GradientOf(const AttentionShape& shape, const Gr
   return {group.Of(Half(shape, dkv, 0)), group.Of(Half(shape, dkv, 1))};
 }
 
+Positions RingAttention::KeysOf(const ScheduleStep& step) const {
+  return step.kv_owner == kNobody ? Positions() : partition_.PositionsOf(step.kv_owner);
+}
+
 std::vector<size_t> RingAttention::Attending(const std::vector<Group>& groups,
                                              const Positions& keys) const {
-  const auto attends = [&](const kernels::Mask& mask) {
-    for (int i = 0; i < queries_.runs(); ++i) {
-      for (int j = 0; j < keys.runs(); ++j) {
-        if (mask.Classify(queries_.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
-      }
-    }
-    return false;
-  };
   std::vector<size_t> attending;
   for (size_t g = 0; g < groups.size(); ++g) {
-    if (attends(groups[g].mask)) attending.push_back(g);
+    if (AttendsTo(groups[g].mask, queries_, keys)) attending.push_back(g);
   }
   return attending;
 }
@@ -142,8 +242,8 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
   }
   KeyRing ring(*this, kv);
   for (size_t step = 0; step < schedule_.steps.size(); ++step) {
-    const Positions keys = partition_.PositionsOf(schedule_.steps[step].kv_owner);
     ring.Start(step);
+    const Positions keys = KeysOf(schedule_.steps[step]);
     for (const size_t g : Attending(groups, keys)) {
       kernels_.AttentionForwardFold(attentions[g], BlockOf(shape, groups[g], ring.at_hand, keys));
     }
@@ -164,45 +264,25 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
         ProblemOf(shape, group, inputs.q.dtype),
         {group.Of(inputs.q), group.Of(inputs.out), group.Of(inputs.dout), group.Of(inputs.lse)}));
   }
-  const size_t steps = schedule_.steps.size();
-  const bool travels = steps > 1;
-
-  // sums[step % 2] gathers the gradient of the step's keys; `dkv` holds this rank's part of it
-  // until it is added, and in the end receives its own sum from the last rank that held its keys.
-  std::array<View, 2> sums;
-  if (travels) {
-    for (View& sum : sums) sum = AllocateLike(memory_, dkv, DType::kF32, "key gradients in flight");
-  }
   KeyRing ring(*this, inputs.kv);
-  Transfer gradient;
-  for (size_t step = 0; step < steps; ++step) {
-    const ScheduleStep& plan = schedule_.steps[step];
-    const Positions keys = partition_.PositionsOf(plan.kv_owner);
-    const bool first = step == 0;
-    const View part = travels && first ? sums[0] : dkv;
-    const std::vector<size_t> attending = Attending(groups, keys);
+  GradientRing gradients(*this, dkv);
+  for (size_t step = 0; step < schedule_.steps.size(); ++step) {
     ring.Start(step);
-    if (first || !attending.empty()) kernels_.Zero(part);
+    const Positions keys = KeysOf(schedule_.steps[step]);
+    const std::vector<size_t> attending = Attending(groups, keys);
+    const View& part = gradients.PartOf(step);
+    if (step == 0 || !attending.empty()) kernels_.Zero(part);
     for (const size_t g : attending) {
       kernels_.AttentionBackwardFold(attentions[g], BlockOf(shape, groups[g], ring.at_hand, keys),
                                      GradientOf(shape, groups[g], part));
     }
-    gradient.Wait();
-    if (!first && !attending.empty()) kernels_.Add({.x = part, .y = sums[step % 2]});
-    if (travels) {
-      const bool last = step + 1 == steps;
-      gradient = context_.Start({.send = sums[step % 2],
-                                 .to = last ? schedule_.home_to : plan.send_to,
-                                 .receive = last ? dkv : sums[(step + 1) % 2],
-                                 .from = last ? schedule_.home_from : plan.receive_from,
-                                 .tag = kGradientTag});
-    }
+    gradients.Finish(step, !attending.empty());
     ring.Advance(step);
   }
   for (size_t g = 0; g < groups.size(); ++g) {
     kernels_.AttentionBackwardFinish(attentions[g], groups[g].Of(dq));
   }
-  gradient.Wait();
+  gradients.WaitForAll();
 }
 
 }  // namespace annulus::parallel

@@ -25,12 +25,13 @@ struct AttentionShape {
 // Collective: every rank of `context` makes the same calls.
 //
 // Sequences that share a mask are one problem to the kernels. Those that have masks of their own
-// are a problem each, but travel together: a step's exchange is that of the whole batch, whatever
-// the masks leave out, so that ranks agree on it without looking at each other's.
+// are a problem each, but travel together: a block moves on where any of the masks wants it to.
 //
-// Memory taken from the stack during a call, in blocks of keys and values (2*B*T*Hkv*D elements):
-// forward min(P-1, 2) in flight, in the dtype of kv; backward as many and two of f32 gradients.
-// Traffic per rank: forward P-1 blocks of keys; backward P-1 of keys and P of gradients (P > 1).
+// Memory taken from the stack during a call, in blocks of keys and values (2*B*T*Hkv*D elements),
+// where the masks let all attend to all: forward min(P-1, 2) in flight, in the dtype of kv;
+// backward as many and two of f32 gradients. Traffic per rank: forward P-1 blocks of keys; backward
+// P-1 of keys and P of gradients (P > 1). Where they do not, keys travel no further than some rank
+// wants them; a rank then holds one more gradient, its own, which may come home early.
 class RingAttention {
  public:
   // All must outlive this. `masks` is one for all sequences or one for each, the same on every
@@ -56,6 +57,7 @@ class RingAttention {
 
  private:
   struct KeyRing;
+  struct GradientRing;
 
   // Sequences [first, first + count) of a batch, which share a mask.
   struct Group {
@@ -80,6 +82,9 @@ class RingAttention {
   // The groups of which any local query attends to any key of `keys`, by index.
   std::vector<size_t> Attending(const std::vector<Group>& groups,
                                 const kernels::Positions& keys) const;
+  Schedule MakeSchedule() const;
+  // The positions of the keys at hand in `step`; none where there are none.
+  kernels::Positions KeysOf(const ScheduleStep& step) const;
 
   kernels::Kernels& kernels_;
   kernels::StackMemory& memory_;

@@ -1,22 +1,43 @@
 #include "parallel/schedule.h"
 
+#include <algorithm>
+
 #include "kernels/base/error.h"
 
 namespace annulus::parallel {
 
-Schedule RingSchedule(int rank, int ranks) {
+int Schedule::sent() const {
+  return static_cast<int>(std::count_if(
+      steps.begin(), steps.end(), [](const ScheduleStep& s) { return s.send_to != kNobody; }));
+}
+
+Schedule RingSchedule(int rank, int ranks, const std::function<bool(int, int)>& wants) {
   Check(ranks >= 1 && rank >= 0 && rank < ranks, "rank {} of a ring of {}", rank, ranks);
-  const int next = (rank + 1) % ranks;
-  const int previous = (rank + ranks - 1) % ranks;
+  // The rank that is `hops` further on.
+  const auto after = [ranks](int from, int hops) { return (from + hops % ranks + ranks) % ranks; };
+  // How many hops the keys of `owner` make, to the last rank that wants them.
+  const auto reach = [&](int owner) {
+    int hops = ranks - 1;
+    while (hops > 0 && !wants(after(owner, hops), owner)) --hops;
+    return hops;
+  };
+
   Schedule schedule;
+  schedule.steps.resize(static_cast<size_t>(ranks));
   for (int step = 0; step < ranks; ++step) {
-    const bool last = step == ranks - 1;
-    schedule.steps.push_back({.kv_owner = (rank - step + ranks) % ranks,
-                              .send_to = last ? -1 : next,
-                              .receive_from = last ? -1 : previous});
+    const int owner = after(rank, -step), hops = reach(owner);
+    ScheduleStep& at = schedule.steps[static_cast<size_t>(step)];
+    at.kv_owner = step <= hops ? owner : kNobody;
+    if (step < hops) at.send_to = after(rank, 1);
+    if (step == hops && step > 0) at.home_to = owner;
+    if (step > 0 && step <= hops) {
+      schedule.steps[static_cast<size_t>(step - 1)].receive_from = after(rank, -1);
+    }
   }
-  schedule.home_to = next;
-  schedule.home_from = previous;
+  while (schedule.steps.back().kv_owner == kNobody) schedule.steps.pop_back();
+  const int hops = reach(rank);
+  if (hops > 0) schedule.home_from = after(rank, hops);
+  schedule.home_is_last = hops == ranks - 1;
   return schedule;
 }
 

@@ -360,24 +360,5 @@ TEST(RingTraffic, OfBf16KeysIsHalf) {
   }
 }
 
-TEST(RingSchedule, EveryBlockVisitsEveryRankAndGoesHome) {
-  for (int ranks : {1, 2, 3, 7}) {
-    std::vector<Schedule> schedules;
-    for (int rank = 0; rank < ranks; ++rank) schedules.push_back(RingSchedule(rank, ranks));
-    for (int rank = 0; rank < ranks; ++rank) {
-      const Schedule& mine = schedules[static_cast<size_t>(rank)];
-      ASSERT_EQ(mine.steps.size(), static_cast<size_t>(ranks));
-      EXPECT_EQ(mine.steps[0].kv_owner, rank);
-      for (size_t step = 0; step + 1 < mine.steps.size(); ++step) {
-        const Schedule& next = schedules[static_cast<size_t>(mine.steps[step].send_to)];
-        EXPECT_EQ(next.steps[step].receive_from, rank);
-        EXPECT_EQ(next.steps[step + 1].kv_owner, mine.steps[step].kv_owner);
-      }
-      EXPECT_EQ(mine.steps.back().kv_owner, mine.home_to);
-      EXPECT_EQ(schedules[static_cast<size_t>(mine.home_to)].home_from, rank);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace annulus::parallel

@@ -1,4 +1,4 @@
-// The steps of a ring that a mask spares a rank: run dry, as a plan is.
+// The steps and the traffic of a ring that a mask spares a rank: run dry, as a plan is.
 #include <gtest/gtest.h>
 
 #include <span>
@@ -17,9 +17,14 @@ using kernels::DType;
 
 constexpr int64_t kBatch = 2;
 
-// Folds of each rank, forward and backward together.
-std::vector<int64_t> FoldsOf(int ranks, int64_t length, std::span<const kernels::Mask> masks) {
-  std::vector<int64_t> folds(static_cast<size_t>(ranks));
+// Of each rank, forward and backward together.
+struct Work {
+  std::vector<int64_t> folds;
+  std::vector<int64_t> bytes_sent;
+};
+
+Work WorkOf(int ranks, int64_t length, std::span<const kernels::Mask> masks) {
+  Work work;
   for (int rank = 0; rank < ranks; ++rank) {
     const kernels::CpuTable modelled(1);
     kernels::DryTable table(modelled);
@@ -35,9 +40,14 @@ std::vector<int64_t> FoldsOf(int ranks, int64_t length, std::span<const kernels:
     RingAttention ring(kernels, arena, context, partition, masks);
     ring.Forward(shape, q, kv, q, lse);
     ring.Backward(shape, {.q = q, .kv = kv, .out = q, .dout = q, .lse = lse}, q, kv);
-    folds[static_cast<size_t>(rank)] = kernels.counters()[kernels::KernelClass::kAttention].calls;
+    work.folds.push_back(kernels.counters()[kernels::KernelClass::kAttention].calls);
+    work.bytes_sent.push_back(context.counters().bytes_sent);
   }
-  return folds;
+  return work;
+}
+
+std::vector<int64_t> FoldsOf(int ranks, int64_t length, std::span<const kernels::Mask> masks) {
+  return WorkOf(ranks, length, masks).folds;
 }
 
 TEST(RingAttentionSkips, StepsWithoutACommonDocumentSequenceBySequence) {
@@ -49,6 +59,35 @@ TEST(RingAttentionSkips, StepsWithoutACommonDocumentSequenceBySequence) {
   EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4, 6, 4, 6}));
   masks[1].document_starts = one;
   EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4, 6, 8, 10}));
+}
+
+// In blocks of keys and values, a gradient being one too; 16 tokens of one head of 8 to a rank.
+std::vector<int64_t> BlocksSent(int ranks, const kernels::Mask& mask) {
+  constexpr int64_t kBlockBytes = 2 * kBatch * 16 * 8 * 4;
+  std::vector<int64_t> blocks;
+  for (int64_t bytes : WorkOf(ranks, 16 * ranks, {&mask, 1}).bytes_sent) {
+    EXPECT_EQ(bytes % kBlockBytes, 0);
+    blocks.push_back(bytes / kBlockBytes);
+  }
+  return blocks;
+}
+
+TEST(RingAttentionSkips, KeysThatNoRankFurtherOnWants) {
+  using kernels::MaskKind;
+  // A block travels in forward, in backward, and its gradient behind it: three times. The last rank
+  // to have it sends the gradient home.
+  EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kFull, .length = 64}),
+            (std::vector<int64_t>{3 * 3 + 1, 3 * 3 + 1, 3 * 3 + 1, 3 * 3 + 1}));
+  EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kCausal, .length = 64}),
+            (std::vector<int64_t>{3 * 1, 3 * 2, 3 * 3, 3}));
+  EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kWindow, .length = 64, .window = 8}),
+            (std::vector<int64_t>{3, 3 + 1, 3 + 1, 1}));
+  EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kWindow, .length = 64, .window = 1}),
+            (std::vector<int64_t>{0, 0, 0, 0}));
+  // What a plan without the data cannot know moves as if it were not there.
+  const std::vector<int64_t> starts = {0, 16, 48};
+  EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kDocuments, .length = 64, .document_starts = starts}),
+            (std::vector<int64_t>{3, 6, 9, 3}));
 }
 
 TEST(RingAttentionSkips, MasksAreOneOrAsManyAsSequences) {
