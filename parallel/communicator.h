@@ -78,8 +78,6 @@ class Transfer {
     virtual ~Operation() = default;
     // Blocks until done or `deadline`; throws SystemError naming rank, call and peer.
     virtual void Complete(std::chrono::steady_clock::time_point deadline) = 0;
-    // Gives the transport a chance to move data; never blocks.
-    virtual void Progress() {}
   };
 
   Transfer() = default;
@@ -94,9 +92,6 @@ class Transfer {
   // Completes the operation. Its wait counts as exposed communication. Idempotent. Throws what
   // Complete() throws; the operation is then given up.
   void Wait();
-  void Progress() {
-    if (operation_) operation_->Progress();
-  }
 
  private:
   Communicator* owner_ = nullptr;
@@ -119,6 +114,10 @@ class Communicator {
 
   // As in "threads", "MPI (Open MPI 4.1.4)".
   virtual std::string Name() const = 0;
+
+  // Moves on whatever this rank has under way, in this group or another: MPI does so only when it
+  // is called. Brief, never blocks. Throws SystemError when the transport or the group failed.
+  virtual void Progress() {}
 
   // Point to point; any number may be in flight.
   Transfer Start(const Exchange& exchange);

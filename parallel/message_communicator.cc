@@ -57,6 +57,17 @@ void MessageCommunicator::Complete(MessageOperation& operation, Clock::time_poin
   }
 }
 
+void MessageCommunicator::Progress() {
+  Workbench& workbench = *group_.workbench;
+  if (workbench.failed) return;
+  try {
+    for (MessageOperation* operation : workbench.active) operation->Advance();
+  } catch (...) {
+    workbench.failed = true;
+    throw;
+  }
+}
+
 void MessageCommunicator::ThrowMissing(const MessageOperation& operation) const {
   InFlight::Missing missing = operation.Pending();
   std::string text;

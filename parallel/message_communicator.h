@@ -77,6 +77,8 @@ class MessageCommunicator : public Communicator {
   // where 4 KiB for every rank is more).
   static constexpr int64_t kStagingBytes = int64_t{1} << 20;
 
+  void Progress() override;
+
  protected:
   explicit MessageCommunicator(Group group);
 

@@ -17,10 +17,6 @@ void MessageOperation::Complete(std::chrono::steady_clock::time_point deadline) 
   owner_.Complete(*this, deadline);
 }
 
-void MessageOperation::Progress() {
-  for (MessageOperation* operation : owner_.group_.workbench->active) operation->Advance();
-}
-
 bool MessageOperation::Advance() {
   while (in_flight_) {
     if (!in_flight_->Advance()) return false;

@@ -13,7 +13,6 @@ class MessageOperation : public Transfer::Operation {
   ~MessageOperation() override;
 
   void Complete(std::chrono::steady_clock::time_point deadline) override;
-  void Progress() override;
 
   // Moves what can be moved; true when the operation is done. Never blocks.
   bool Advance();

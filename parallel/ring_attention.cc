@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 
 namespace annulus::parallel {
 namespace {
@@ -161,6 +162,31 @@ RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& me
 
 namespace {
 
+// Looks after the group's exchanges while a kernel computes. What fails meanwhile is thrown by
+// Finish, for a kernel cannot be left halfway.
+class Attendant {
+ public:
+  explicit Attendant(Communicator& context) : context_(context) {}
+
+  kernels::Meanwhile meanwhile() {
+    return [this]() noexcept {
+      if (failure_) return;
+      try {
+        context_.Progress();
+      } catch (...) {
+        failure_ = std::current_exception();
+      }
+    };
+  }
+  void Finish() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  Communicator& context_;
+  std::exception_ptr failure_;
+};
+
 bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positions& keys) {
   for (int i = 0; i < queries.runs(); ++i) {
     for (int j = 0; j < keys.runs(); ++j) {
@@ -240,6 +266,8 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
     attentions.push_back(
         kernels_.AttentionForwardBegin(ProblemOf(shape, group, q.dtype), group.Of(q)));
   }
+  Attendant attendant(context_);
+  for (auto& attention : attentions) attention.meanwhile = attendant.meanwhile();
   KeyRing ring(*this, kv);
   for (size_t step = 0; step < schedule_.steps.size(); ++step) {
     ring.Start(step);
@@ -247,6 +275,7 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
     for (const size_t g : Attending(groups, keys)) {
       kernels_.AttentionForwardFold(attentions[g], BlockOf(shape, groups[g], ring.at_hand, keys));
     }
+    attendant.Finish();
     ring.Advance(step);
   }
   for (size_t g = 0; g < groups.size(); ++g) {
@@ -264,6 +293,8 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
         ProblemOf(shape, group, inputs.q.dtype),
         {group.Of(inputs.q), group.Of(inputs.out), group.Of(inputs.dout), group.Of(inputs.lse)}));
   }
+  Attendant attendant(context_);
+  for (auto& attention : attentions) attention.meanwhile = attendant.meanwhile();
   KeyRing ring(*this, inputs.kv);
   GradientRing gradients(*this, dkv);
   for (size_t step = 0; step < schedule_.steps.size(); ++step) {
@@ -276,6 +307,7 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
       kernels_.AttentionBackwardFold(attentions[g], BlockOf(shape, groups[g], ring.at_hand, keys),
                                      GradientOf(shape, groups[g], part));
     }
+    attendant.Finish();
     gradients.Finish(step, !attending.empty());
     ring.Advance(step);
   }

@@ -18,6 +18,15 @@ class FlushDenormals {
   }
   ~FlushDenormals() { __builtin_ia32_ldmxcsr(before_); }
 
+  // Calls `visit` in the former mode.
+  template <class Visit>
+  void Lift(Visit visit) const {
+    const uint32_t mode = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before_);
+    visit();
+    __builtin_ia32_ldmxcsr(mode);
+  }
+
   // For a thread that does nothing but compute.
   static void Forever() {
     __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | kFlushToZero | kDenormalsAreZero);
@@ -31,6 +40,10 @@ class FlushDenormals {
   // Other cores handle them at full speed, or have not been measured.
   FlushDenormals() {}
   ~FlushDenormals() {}
+  template <class Visit>
+  void Lift(Visit visit) const {
+    visit();
+  }
   static void Forever() {}
 #endif
 

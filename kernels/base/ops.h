@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "kernels/base/mask.h"
@@ -199,12 +200,18 @@ struct KeyBlockGradient {
   View dv;
 };
 
+// What a fold calls now and then while it computes, every fraction of a millisecond, on the thread
+// that called it: for exchanges that move only while their host looks after them. Brief; must not
+// throw. Empty: nothing. Not called by a table whose work runs beside the host's.
+using Meanwhile = std::function<void()>;
+
 // q [B,T,H,D]; `state` is memory of AttentionForwardStateBytes(problem), its layout the table's
 // own.
 struct AttentionForwardArgs {
   AttentionProblem problem;
   ConstView q;
   View state;
+  Meanwhile meanwhile = {};
 };
 
 // q, out, dout [B,T,H,D]; lse [B,H,T] f32; `state` is memory of
@@ -216,6 +223,7 @@ struct AttentionBackwardArgs {
   ConstView dout;
   ConstView lse;
   View state;
+  Meanwhile meanwhile = {};
 };
 
 }  // namespace annulus::kernels

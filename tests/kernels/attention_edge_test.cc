@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "tests/kernels/attention_fixture.h"
 
@@ -148,6 +149,34 @@ TEST(AttentionEdgeTest, GradientsOfKeysAccumulate) {
   AttentionCase c = MakeCase(MakeProblem(MakeMask(MaskKind::kCausal, 80), tokens, 8), {tokens}, 28);
   c.gradient_start = 0.5f;
   ExpectAccurate(c);
+}
+
+// Now and then is often, on the thread that calls, in the floating-point mode that it had, and
+// changes nothing.
+TEST(AttentionEdgeTest, CallsMeanwhileOnItsCaller) {
+  const Positions tokens({0, 1, 900});
+  AttentionCase c = MakeCase(MakeProblem(MakeMask(MaskKind::kFull, 900), tokens, 64), {tokens}, 31);
+  const AttentionProblem& p = c.inputs.problem;
+  const int64_t flops = 14 * p.batch * p.heads * p.head_dim * 900 * 900;
+  const volatile float least = std::numeric_limits<float>::min();
+  for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
+    const AttentionResult alone = RunFused(c, *tiles, 1);
+    for (int threads : {1, 3}) {
+      AttentionCase watched = c;
+      int64_t calls = 0;
+      watched.meanwhile = [&, caller = std::this_thread::get_id()] {
+        ++calls;
+        EXPECT_EQ(std::this_thread::get_id(), caller);
+        EXPECT_GT(least / 2, 0);
+      };
+      const AttentionResult result = RunFused(watched, *tiles, threads);
+      if (threads == 1) {
+        EXPECT_GE(calls, flops / 30'000'000) << tiles->isa;
+      }
+      EXPECT_EQ(result.output.out, alone.output.out);
+      EXPECT_EQ(result.gradients.dk, alone.gradients.dk);
+    }
+  }
 }
 
 }  // namespace

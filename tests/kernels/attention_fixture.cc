@@ -129,7 +129,7 @@ class Runner {
   void Forward() {
     const Memory state(fused_.ForwardStateBytes(p_));
     Stored q = Query(c_.inputs.q), out = Query(Poisoned(c_.inputs.q.size()));
-    const AttentionForwardArgs args{p_, AsQuery(q), state.view()};
+    const AttentionForwardArgs args{p_, AsQuery(q), state.view(), c_.meanwhile};
     fused_.ForwardBegin(args);
     ForEachBlock([&](const KeyBlock& block, const BlockCopy&) {
       const Memory scratch(fused_.ForwardScratchBytes(p_, block.positions.tokens()));
@@ -145,7 +145,8 @@ class Runner {
     Stored q = Query(c_.inputs.q), out = Query(result_.output.out), dout = Query(c_.dout),
            dq = Query(Poisoned(c_.inputs.q.size()));
     const AttentionBackwardArgs args{
-        p_, AsQuery(q), AsQuery(out), AsQuery(dout), Lse(result_.output.lse), state.view()};
+        p_,           AsQuery(q),  AsQuery(out), AsQuery(dout), Lse(result_.output.lse),
+        state.view(), c_.meanwhile};
     fused_.BackwardBegin(args);
     result_.gradients.dk = Poisoned(c_.inputs.k.size());
     result_.gradients.dv = Poisoned(c_.inputs.v.size());

@@ -18,6 +18,7 @@ struct AttentionCase {
   std::vector<Positions> blocks;
   std::vector<float> dout;
   float gradient_start = 0;  // what dk and dv hold before the first fold
+  Meanwhile meanwhile = {};
 };
 
 // The blocks together have at most Positions::kMaxRuns runs.

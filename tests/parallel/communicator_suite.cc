@@ -63,7 +63,7 @@ void RingShift(Communicator& world) {
     Buffer out = Buffer::SaidBy(world.rank(), size), in(size);
     Transfer transfer =
         world.Start({out.view(), Neighbour(world, 1), in.view(), Neighbour(world, -1), /*tag=*/3});
-    transfer.Progress();
+    world.Progress();
     transfer.Wait();
     ExpectSaidBy(Neighbour(world, -1), in);
     ExpectSaidBy(world.rank(), out);

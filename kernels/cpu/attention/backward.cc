@@ -144,12 +144,13 @@ class BackwardFolder {
             std::min(begin + task_tiles_, key_tiles_.count())};
   }
 
-  void Run(const BackwardTask& task, const BackwardScratch& scratch) const {
-    for (int64_t t = task.begin; t < task.end; ++t) RunTile(task, t, scratch);
+  void Run(const BackwardTask& task, const BackwardScratch& scratch, Interludes& interludes) const {
+    for (int64_t t = task.begin; t < task.end; ++t) RunTile(task, t, scratch, interludes);
   }
 
  private:
-  void RunTile(const BackwardTask& task, int64_t t, const BackwardScratch& scratch) const {
+  void RunTile(const BackwardTask& task, int64_t t, const BackwardScratch& scratch,
+               Interludes& interludes) const {
     const PositionTile keys = key_tiles_.at(t);
     bool packed = false;
     for (int64_t s = 0; s < geometry_.strips; ++s) {
@@ -165,6 +166,7 @@ class BackwardFolder {
               if (!queries_packed) PackQueries(task.batch, head, queries, scratch);
               queries_packed = true;
               FoldSpan(Tile(span, queries.run.count, strip, scratch), {task.batch, head, s, t});
+              interludes.After(10 * kStripQueries * geometry_.dim * (span.end - span.begin));
             });
         turnstile_.Pass(strip, t);
       }
@@ -352,8 +354,11 @@ void FusedAttention::BackwardFold(const AttentionBackwardArgs& args, const KeyBl
 #pragma omp parallel num_threads(machine_.threads)
   {
     const FlushDenormals mode;
+    Interludes interludes(args.meanwhile, omp_get_thread_num(), mode);
     const BackwardScratch own(g, tile_keys, memory + omp_get_thread_num() * scratch_bytes);
-    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
+    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) {
+      folder.Run(folder.Task(i), own, interludes);
+    }
   }
 }
 

@@ -118,17 +118,23 @@ class ForwardFolder {
             std::min(begin + task_strips_, geometry_.strips * geometry_.group)};
   }
 
-  void Run(const ForwardTask& task, const ForwardScratch& scratch) const {
+  void Run(const ForwardTask& task, const ForwardScratch& scratch, Interludes& interludes) const {
     std::array<bool, TileSizes::kMostStrips> queries_packed{};
     for (int64_t t = 0; t < key_tiles_.count(); ++t) {
-      FoldTile(task, t, scratch, queries_packed.data());
+      FoldTile(task, key_tiles_.at(t), {scratch, queries_packed.data(), interludes});
     }
   }
 
  private:
-  void FoldTile(const ForwardTask& task, int64_t t, const ForwardScratch& scratch,
-                bool* queries_packed) const {
-    const PositionTile keys = key_tiles_.at(t);
+  // What a task has at hand from tile to tile.
+  struct Desk {
+    const ForwardScratch& scratch;
+    bool* queries_packed;  // per strip of the task
+    Interludes& interludes;
+  };
+
+  void FoldTile(const ForwardTask& task, const PositionTile& keys, const Desk& desk) const {
+    const ForwardScratch& scratch = desk.scratch;
     PackedPieces pieces;
     for (int64_t s = task.begin; s < task.end; ++s) {
       const PositionTile queries = query_tiles_.at(s / geometry_.group);
@@ -139,11 +145,12 @@ class ForwardFolder {
         pieces.Add(span.begin, span.end, [&](int64_t begin, int64_t end) {
           Pack(task, keys.Sub(begin, end), begin, scratch);
         });
-        if (bool& done = queries_packed[s - task.begin]; !done) {
+        if (bool& done = desk.queries_packed[s - task.begin]; !done) {
           tiles_.pack_lanes(Geometry::HeadRows(q_, task.batch, head, queries), q);
           done = true;
         }
         FoldSpan(span, queries.run.count, {strip, q}, scratch);
+        desk.interludes.After(4 * kStripQueries * geometry_.dim * (span.end - span.begin));
       });
     }
   }
@@ -230,10 +237,13 @@ void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBloc
 #pragma omp parallel num_threads(machine_.threads)
   {
     const FlushDenormals mode;
+    Interludes interludes(args.meanwhile, omp_get_thread_num(), mode);
     const int64_t bytes = ForwardScratch(g, sizes, nullptr).bytes;
     const ForwardScratch own(g, sizes,
                              static_cast<char*>(scratch.data) + omp_get_thread_num() * bytes);
-    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) folder.Run(folder.Task(i), own);
+    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) {
+      folder.Run(folder.Task(i), own, interludes);
+    }
   }
 }
 
