@@ -86,7 +86,8 @@ class Transfer {
   Transfer(Transfer&& other) noexcept
       : owner_(std::exchange(other.owner_, nullptr)), operation_(std::move(other.operation_)) {}
   Transfer& operator=(Transfer&& other) noexcept;
-  // Completes silently: an error thrown by an unwinding transfer would end the process.
+  // Completes silently: an error thrown by a destructor would end the process. While an exception
+  // unwinds the stack it gives the operation up instead: the rank has failed and must say so.
   ~Transfer();
 
   // Completes the operation. Its wait counts as exposed communication. Idempotent. Throws what

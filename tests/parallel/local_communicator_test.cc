@@ -88,6 +88,19 @@ TEST(LocalCommunicator, AfterAFailedWaitTheOtherTransfersDoNotWaitAgain) {
             "rank 0: exchange given up after an earlier failure");
 }
 
+// Its peer would learn of the failure only after the hour.
+TEST(LocalCommunicator, ARankThatFailsDoesNotWaitForWhatIsUnderWay) {
+  const auto body = [](Communicator& world) {
+    float out = 1, in = 0;
+    const int peer = 1 - world.rank();
+    const Transfer receive = world.Start({.receive = View(&in, DType::kF32, {1}), .from = peer});
+    const Transfer send = world.Start({.send = View(&out, DType::kF32, {1}), .to = peer, .tag = 1});
+    if (world.rank() == 1) throw ConfigError("no such file");
+    EXPECT_EQ(ErrorOf<SystemError>([&] { world.Barrier(); }), "rank 1 failed: no such file");
+  };
+  EXPECT_THROW(RunRanks(2, body, 1h), ConfigError);
+}
+
 TEST(LocalCommunicator, AbortWakesEveryWaiterInEveryGroup) {
   std::atomic<int> split = 0, woken = 0;
   const auto body = [&](Communicator& world) {
