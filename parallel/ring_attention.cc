@@ -30,6 +30,40 @@ AnyView Half(const AttentionShape& shape, const AnyView& kv, int half) {
   return kv.Slice(0, half, 1).Reshape({shape.batch, kv.dim(2), shape.kv_heads, shape.head_dim});
 }
 
+// Looks after the group's exchanges while a kernel computes. What fails meanwhile is thrown by
+// Finish, for a kernel cannot be left halfway.
+class Attendant {
+ public:
+  explicit Attendant(Communicator& context) : context_(context) {}
+
+  kernels::Meanwhile meanwhile() {
+    return [this]() noexcept {
+      if (failure_) return;
+      try {
+        context_.Progress();
+      } catch (...) {
+        failure_ = std::current_exception();
+      }
+    };
+  }
+  void Finish() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  Communicator& context_;
+  std::exception_ptr failure_;
+};
+
+bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positions& keys) {
+  for (int i = 0; i < queries.runs(); ++i) {
+    for (int j = 0; j < keys.runs(); ++j) {
+      if (mask.Classify(queries.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 // The keys at hand and the next ones on their way. Of its two receive buffers one is read while the
@@ -159,44 +193,6 @@ RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& me
           mask.length, partition.length());
   }
 }
-
-namespace {
-
-// Looks after the group's exchanges while a kernel computes. What fails meanwhile is thrown by
-// Finish, for a kernel cannot be left halfway.
-class Attendant {
- public:
-  explicit Attendant(Communicator& context) : context_(context) {}
-
-  kernels::Meanwhile meanwhile() {
-    return [this]() noexcept {
-      if (failure_) return;
-      try {
-        context_.Progress();
-      } catch (...) {
-        failure_ = std::current_exception();
-      }
-    };
-  }
-  void Finish() const {
-    if (failure_) std::rethrow_exception(failure_);
-  }
-
- private:
-  Communicator& context_;
-  std::exception_ptr failure_;
-};
-
-bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positions& keys) {
-  for (int i = 0; i < queries.runs(); ++i) {
-    for (int j = 0; j < keys.runs(); ++j) {
-      if (mask.Classify(queries.run(i), keys.run(j)) != kernels::Coverage::kSkip) return true;
-    }
-  }
-  return false;
-}
-
-}  // namespace
 
 // Where documents start is data, which a plan has not read: what travels, and the memory it takes,
 // is that of one document to a sequence.

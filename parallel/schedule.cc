@@ -1,15 +1,8 @@
 #include "parallel/schedule.h"
 
-#include <algorithm>
-
 #include "kernels/base/error.h"
 
 namespace annulus::parallel {
-
-int Schedule::sent() const {
-  return static_cast<int>(std::count_if(
-      steps.begin(), steps.end(), [](const ScheduleStep& s) { return s.send_to != kNobody; }));
-}
 
 Schedule RingSchedule(int rank, int ranks, const std::function<bool(int, int)>& wants) {
   Check(ranks >= 1 && rank >= 0 && rank < ranks, "rank {} of a ring of {}", rank, ranks);
@@ -26,6 +19,10 @@ Schedule RingSchedule(int rank, int ranks, const std::function<bool(int, int)>& 
   schedule.steps.resize(static_cast<size_t>(ranks));
   for (int step = 0; step < ranks; ++step) {
     const int owner = after(rank, -step), hops = reach(owner);
+    if (step == 0) {
+      if (hops > 0) schedule.home_from = after(rank, hops);
+      schedule.home_is_last = hops == ranks - 1;
+    }
     ScheduleStep& at = schedule.steps[static_cast<size_t>(step)];
     at.kv_owner = step <= hops ? owner : kNobody;
     if (step < hops) at.send_to = after(rank, 1);
@@ -35,9 +32,6 @@ Schedule RingSchedule(int rank, int ranks, const std::function<bool(int, int)>& 
     }
   }
   while (schedule.steps.back().kv_owner == kNobody) schedule.steps.pop_back();
-  const int hops = reach(rank);
-  if (hops > 0) schedule.home_from = after(rank, hops);
-  schedule.home_is_last = hops == ranks - 1;
   return schedule;
 }
 

@@ -34,9 +34,6 @@ struct Schedule {
   int home_from = kNobody;
   // It comes home after everything else that this rank receives.
   bool home_is_last = false;
-
-  // Blocks of keys that this rank sends.
-  int sent() const;
 };
 
 // The ring (Liu et al. 2023): keys move to the next rank at every step, as far as some rank further

@@ -17,8 +17,6 @@ PositionRun Real(const PositionRun& run, int64_t length) {
   return run.Sub(0, std::min(run.count, LowerBound(run, length)));
 }
 
-uint64_t LowBits(int64_t count) { return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1; }
-
 // Calls visit(block, begin, end) for each block of `block_tokens` positions that holds some entry
 // of `run`, and the entries [begin, end) it holds; ends early when `visit` answers false.
 template <class Visit>

@@ -38,6 +38,12 @@ struct BlockPattern {
   bool Selects(int64_t query_block, int64_t key_block) const;
 };
 
+// The words that FillBits writes have a bit for each of up to 64 queries: those of the first
+// `count`.
+inline constexpr uint64_t LowBits(int64_t count) {
+  return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
+}
+
 // What a mask says of a block of queries x keys.
 enum class Coverage : uint8_t { kSkip, kPartial, kWhole };
 

@@ -88,6 +88,24 @@ TEST(LocalCommunicator, AfterAFailedWaitTheOtherTransfersDoNotWaitAgain) {
             "rank 0: exchange given up after an earlier failure");
 }
 
+TEST(LocalCommunicator, ProgressMovesWhatNobodyWaitsFor) {
+  std::atomic<bool> taken = false;
+  const auto body = [&](Communicator& world) {
+    float out = 1, in = 0;
+    if (world.rank() == 0) {
+      const Transfer receive = world.Start({.receive = View(&in, DType::kF32, {1}), .from = 1});
+      while (!taken) world.Progress();
+    } else {
+      // Ends the other rank's loop if it must.
+      Transfer send = world.Start({.send = View(&out, DType::kF32, {1}), .to = 0});
+      const std::string error = ErrorOf<SystemError>([&] { send.Wait(); });
+      taken = true;
+      EXPECT_EQ(error, "no exception");
+    }
+  };
+  RunRanks(2, body, 2s);
+}
+
 // Its peer would learn of the failure only after the hour.
 TEST(LocalCommunicator, ARankThatFailsDoesNotWaitForWhatIsUnderWay) {
   const auto body = [](Communicator& world) {

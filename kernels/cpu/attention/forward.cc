@@ -12,6 +12,7 @@
 #include "kernels/base/denormals.h"
 #include "kernels/cpu/attention/fused_attention.h"
 #include "kernels/cpu/attention/geometry.h"
+#include "kernels/cpu/attention/interludes.h"
 
 namespace annulus::kernels::cpu {
 namespace {

@@ -77,7 +77,7 @@ void ForEachKeySpan(const Mask& mask, const PositionRun& queries, const Position
       break;
   }
   std::fill(bits + keys.count, bits + end, uint64_t{0});
-  const uint64_t strip = queries.count >= 64 ? ~uint64_t{0} : (uint64_t{1} << queries.count) - 1;
+  const uint64_t strip = LowBits(queries.count);
   for (int64_t key = 0; key < end;) {
     const int64_t begin = key;
     uint64_t all = strip;
@@ -172,41 +172,6 @@ struct Geometry {
                             const PositionTile& tile) {
     return ((batch * x.dim(1) + tile.token) * x.dim(2) + head) * x.dim(3) * SizeOf(x.dtype);
   }
-};
-
-// Asks for rows ahead of their use, into the second level of the cache: they lie a stride apart
-// that the hardware does not follow.
-inline void Prefetch(const Rows& rows) {
-  constexpr int64_t kLine = 64;
-  const int64_t bytes = rows.element == Element::kF32 ? 4 : 2;
-  const auto* row = static_cast<const char*>(rows.data);
-  for (int64_t r = 0; r < rows.count; ++r, row += rows.stride * bytes) {
-    for (int64_t i = 0; i < rows.dim * bytes; i += kLine) __builtin_prefetch(row + i, 0, 2);
-  }
-}
-
-// Lets the caller's Meanwhile in between pieces of one thread's work.
-class Interludes {
- public:
-  // Only the calling thread, number 0 of its team, has any. All must outlive this.
-  Interludes(const Meanwhile& meanwhile, int thread, const FlushDenormals& mode)
-      : meanwhile_(meanwhile), wanted_(thread == 0 && meanwhile), mode_(mode) {}
-
-  void After(int64_t flops) {
-    if (!wanted_) return;
-    flops_ += flops;
-    if (flops_ < kFlops) return;
-    flops_ = 0;
-    mode_.Lift(meanwhile_);
-  }
-
- private:
-  static constexpr int64_t kFlops = 10'000'000;  // 100 us of a core's f32, 25 of its AMX
-
-  const Meanwhile& meanwhile_;
-  bool wanted_;
-  const FlushDenormals& mode_;
-  int64_t flops_ = 0;
 };
 
 // Calls visit(batch, head, strip) for every strip, from a team of `threads`.
