@@ -37,7 +37,8 @@ class RingAttention {
   // All must outlive this. `masks` is one for all sequences or one for each, the same on every
   // rank. Requires partition.ranks() == context.size(), mask.length == partition.length().
   RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory, Communicator& context,
-                const Partition& partition, std::span<const kernels::Mask> masks);
+                const Partition& partition, std::span<const kernels::Mask> masks,
+                const ScheduleSpec& schedule = {});
 
   // q [B,T,H,D]; kv [2,B,T,Hkv*D], keys then values, the local tokens of this rank in the
   // partition's order. Overwrites out [B,T,H,D] and lse [B,H,T]. f32 or bf16, q's dtype that of kv
@@ -56,9 +57,6 @@ class RingAttention {
   void Backward(const AttentionShape& shape, const BackwardInputs& inputs, View dq, View dkv);
 
  private:
-  struct KeyRing;
-  struct GradientRing;
-
   // Sequences [first, first + count) of a batch, which share a mask.
   struct Group {
     const kernels::Mask& mask;
@@ -82,7 +80,7 @@ class RingAttention {
   // The groups of which any local query attends to any key of `keys`, by index.
   std::vector<size_t> Attending(const std::vector<Group>& groups,
                                 const kernels::Positions& keys) const;
-  Schedule MakeSchedule() const;
+  Schedule ScheduleOf(const ScheduleSpec& spec) const;
   // The positions of the keys at hand in `step`; none where there are none.
   kernels::Positions KeysOf(const ScheduleStep& step) const;
 

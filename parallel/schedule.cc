@@ -1,37 +1,59 @@
 #include "parallel/schedule.h"
 
+#include <fmt/ranges.h>
+
 #include "kernels/base/error.h"
+#include "parallel/schedule_kinds.h"
 
 namespace annulus::parallel {
+namespace {
 
-Schedule RingSchedule(int rank, int ranks, const std::function<bool(int, int)>& wants) {
-  Check(ranks >= 1 && rank >= 0 && rank < ranks, "rank {} of a ring of {}", rank, ranks);
-  // The rank that is `hops` further on.
-  const auto after = [ranks](int from, int hops) { return (from + hops % ranks + ranks) % ranks; };
-  // How many hops the keys of `owner` make, to the last rank that wants them.
-  const auto reach = [&](int owner) {
-    int hops = ranks - 1;
-    while (hops > 0 && !wants(after(owner, hops), owner)) --hops;
-    return hops;
-  };
-
-  Schedule schedule;
-  schedule.steps.resize(static_cast<size_t>(ranks));
-  for (int step = 0; step < ranks; ++step) {
-    const int owner = after(rank, -step), hops = reach(owner);
-    if (step == 0) {
-      if (hops > 0) schedule.home_from = after(rank, hops);
-      schedule.home_is_last = hops == ranks - 1;
-    }
-    ScheduleStep& at = schedule.steps[static_cast<size_t>(step)];
-    at.kv_owner = step <= hops ? owner : kNobody;
-    if (step < hops) at.send_to = after(rank, 1);
-    if (step == hops && step > 0) at.home_to = owner;
-    if (step > 0 && step <= hops) {
-      schedule.steps[static_cast<size_t>(step - 1)].receive_from = after(rank, -1);
-    }
+void CheckInner(int inner, int ranks) {
+  if (inner >= 1 && ranks % inner == 0) return;
+  std::vector<int> divisors;
+  for (int size = 1; size <= ranks; ++size) {
+    if (ranks % size == 0) divisors.push_back(size);
   }
-  while (schedule.steps.back().kv_owner == kNobody) schedule.steps.pop_back();
+  ThrowConfigError(
+      "a double ring over {} ranks cannot have {} to a node: every node has equally many, {}",
+      ranks, inner, fmt::join(divisors, " or "));
+}
+
+Schedule ListOf(const ScheduleSpec& spec, int rank, int ranks, const Wants& wants) {
+  switch (spec.kind) {
+    case ScheduleKind::kRing:
+      return ListRings(ranks, rank, ranks, wants);
+    case ScheduleKind::kDoubleRing:
+      CheckInner(spec.inner, ranks);
+      return ListRings(spec.inner, rank, ranks, wants);
+    case ScheduleKind::kAllGather:
+      Check(spec.blocks_in_flight == 0 || spec.blocks_in_flight >= 2,
+            "an all-gather of {} blocks at once: 0 are all, 2 the least", spec.blocks_in_flight);
+      return ListAllGather(spec.blocks_in_flight == 0 ? ranks : spec.blocks_in_flight, rank, ranks,
+                           wants);
+  }
+  Check(false, "no such kind of schedule: {}", static_cast<int>(spec.kind));
+  return {};
+}
+
+}  // namespace
+
+std::string_view NameOf(ScheduleKind kind) {
+  switch (kind) {
+    case ScheduleKind::kRing:
+      return "ring";
+    case ScheduleKind::kAllGather:
+      return "all-gather";
+    case ScheduleKind::kDoubleRing:
+      return "double-ring";
+  }
+  return "?";
+}
+
+Schedule MakeSchedule(const ScheduleSpec& spec, int rank, int ranks, const Wants& wants) {
+  Check(ranks >= 1 && rank >= 0 && rank < ranks, "rank {} of a group of {}", rank, ranks);
+  Schedule schedule = ListOf(spec, rank, ranks, wants);
+  AssignSlots(rank, schedule);
   return schedule;
 }
 

@@ -1,47 +1,100 @@
 // Who attends to whose keys, in which order, and what travels meanwhile: a schedule is data.
 //
-// One driver (ring_attention.h) runs every schedule, forward and backward. In forward, while the
-// keys of a step are folded in, the exchange of that step is in flight. In backward the gradient of
-// the keys follows the keys: after a step it goes where they went, and from the last rank that
-// wants them home.
+// One driver (ring_attention.h) runs every schedule, forward and backward. Each rank makes its own
+// from what all know, and all of them fit together: what one sends, another receives.
+//
+// Time is counted in steps, one for each rank of the group; a rank without work idles through its
+// step. In step s a rank folds in the keys of one owner. Keys leave and arrive at the beginning of
+// a step, gradients after the fold: at its point s, a stream first completes the messages that are
+// due at s, then starts those that start at s. So whatever starts at s and is due at s+1 travels
+// during a fold.
+//
+// No schedule can block: both sides of a message start it earlier than either awaits it, in steps
+// that are numbered alike on all ranks.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 namespace annulus::parallel {
 
-inline constexpr int kNobody = -1;
+enum class ScheduleKind : uint8_t {
+  kRing,        // keys go from neighbour to neighbour (Liu et al. 2023)
+  kAllGather,   // keys go straight to whoever wants them (Llama 3, Dubey et al. 2024)
+  kDoubleRing,  // a ring inside each node, and a ring of nodes (LoongTrain, Gu et al. 2024)
+};
 
-// In every exchange a rank may be kNobody, where nothing travels.
+// "ring", "all-gather", "double-ring".
+std::string_view NameOf(ScheduleKind kind);
+
+struct ScheduleSpec {
+  ScheduleKind kind = ScheduleKind::kRing;
+  // kDoubleRing: the ranks of a node, which follow each other. Must divide the ranks.
+  int inner = 1;
+  // kAllGather: how many blocks of keys a rank has room for. 0: as many as it wants, and all are
+  // under way from the start; 2 are the least that lets one arrive while another is read.
+  int blocks_in_flight = 0;
+};
+
+inline constexpr int kNobody = -1;
+// The slot that is the rank's own tensor: its keys, or the gradient of its keys.
+inline constexpr int kOwn = -1;
+
 struct ScheduleStep {
-  // The rank whose keys are at hand; kNobody where none are.
-  int kv_owner = 0;
-  // While they are folded in, these same keys go to `send_to`, and the next step's come from
-  // `receive_from`.
-  int send_to = kNobody;
-  int receive_from = kNobody;
-  // These keys are here for the last time, and their gradient goes home to `home_to` after the
-  // step. Where they are sent on, it follows them instead; the next step's comes from
-  // `receive_from`.
-  int home_to = kNobody;
+  // The rank whose keys are folded in; kNobody: this step is idle.
+  int kv_owner = kNobody;
+  // The slot that these keys are read from.
+  int keys = kOwn;
+  // The slot of gradients in which this rank makes its part of theirs, from zero.
+  int part = kOwn;
+  // The slot of gradients that the part is added to after the fold; `part` itself where this rank
+  // begins the sum.
+  int sum = kOwn;
+
+  bool operator==(const ScheduleStep&) const = default;
+};
+
+// One block on its way between this rank and a peer.
+struct BlockMessage {
+  enum class Way : uint8_t { kSend, kReceive };
+
+  Way way = Way::kSend;
+  int peer = kNobody;
+  // Whose keys these are, or whose keys' gradient. Tells apart the messages of a pair of ranks.
+  int owner = kNobody;
+  int start = 0;
+  // When it is complete and, if `adds`, added: see above. The number of steps: after the last one.
+  int due = 0;
+  // What arrives is a part of the gradient of this rank's own keys, and is added to it.
+  bool adds = false;
+  int slot = kOwn;
+
+  bool operator==(const BlockMessage&) const = default;
+};
+
+struct BlockStream {
+  std::vector<BlockMessage> messages;  // in the order of their start
+  int slots = 0;                       // buffers of one block that it needs beside the own tensor
+
+  bool operator==(const BlockStream&) const = default;
 };
 
 struct Schedule {
-  // The first step's keys are this rank's own. No rank's keys appear twice.
-  std::vector<ScheduleStep> steps;
-  // Where the gradient of this rank's own keys comes home from; kNobody: it never leaves.
-  int home_from = kNobody;
-  // It comes home after everything else that this rank receives.
-  bool home_is_last = false;
+  std::vector<ScheduleStep> steps;  // one for each rank; the first one's keys are this rank's own
+  BlockStream keys;
+  // In backward only. Until its complete sum arrives, the own gradient may serve as a slot.
+  BlockStream gradients;
+
+  bool operator==(const Schedule&) const = default;
 };
 
-// The ring (Liu et al. 2023): keys move to the next rank at every step, as far as some rank further
-// on wants them. `wants(rank, owner)`: whether any query of `rank` attends to any key of `owner`;
-// a pure function, the same on every rank.
-// Per rank: at most ranks-1 messages of one block of keys, and of gradients one more. With a mask
-// that lets everyone attend to everyone it is that many. A contiguous partition with a causal mask
-// sends half of it; with a window, what the window reaches.
-Schedule RingSchedule(int rank, int ranks, const std::function<bool(int rank, int owner)>& wants);
+// `wants(rank, owner)`: whether any query of `rank` attends to any key of `owner`; a pure function,
+// the same on every rank. Keys are sent only where the receiver, or a rank that it sends them on
+// to, wants them. The gradient of a block goes where the block went and then home.
+// Throws ConfigError when a double ring's `inner` does not divide `ranks`.
+Schedule MakeSchedule(const ScheduleSpec& spec, int rank, int ranks,
+                      const std::function<bool(int rank, int owner)>& wants);
 
 }  // namespace annulus::parallel

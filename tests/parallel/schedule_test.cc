@@ -1,144 +1,229 @@
-// Schedules of all ranks of a group fit together, whoever wants whose keys.
+// Schedules of all ranks of a group fit together, whoever wants whose keys, and take the messages
+// and buffers that they say.
 #include "parallel/schedule.h"
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "tests/parallel/schedule_checker.h"
 
 namespace annulus::parallel {
 namespace {
 
-// wants[rank][owner].
-using Wants = std::vector<std::vector<bool>>;
+using Way = BlockMessage::Way;
 
-std::vector<Schedule> SchedulesOf(const Wants& wants) {
+// Every kind, every number of ranks to a node.
+std::vector<ScheduleSpec> SpecsFor(int ranks) {
+  std::vector<ScheduleSpec> specs = {{.kind = ScheduleKind::kRing}};
+  for (int blocks : {0, 2, 3}) {
+    specs.push_back({.kind = ScheduleKind::kAllGather, .blocks_in_flight = blocks});
+  }
+  for (int inner = 1; inner <= ranks; ++inner) {
+    if (ranks % inner == 0) specs.push_back({.kind = ScheduleKind::kDoubleRing, .inner = inner});
+  }
+  return specs;
+}
+
+std::string NameOf(const ScheduleSpec& spec, int ranks) {
+  return fmt::format("{} of {}, {} to a node, {} in flight", NameOf(spec.kind), ranks, spec.inner,
+                     spec.blocks_in_flight);
+}
+
+// What the buffers of one rank may be at most, and are where everyone wants everything.
+struct Slots {
+  int keys;
+  int gradients;       // where everyone wants everything
+  int gradients_most;  // whoever wants what
+};
+Slots SlotsOf(const ScheduleSpec& spec, int ranks) {
+  const int nodes = ranks / spec.inner, two = ranks == 1 ? 0 : 2;
+  switch (spec.kind) {
+    case ScheduleKind::kRing:
+      return {std::min(ranks - 1, 2), two, 3};
+    case ScheduleKind::kDoubleRing:
+      return {std::min(spec.inner - 1, 2) + std::min(nodes - 1, 2), two, 4};
+    case ScheduleKind::kAllGather: {
+      const int blocks = spec.blocks_in_flight == 0 ? ranks : spec.blocks_in_flight;
+      const int gradients = ranks == 1 ? 0 : std::min(ranks, 3);
+      return {std::min(ranks - 1, blocks), gradients, gradients};
+    }
+  }
+  return {};
+}
+
+WantsTable Everyone(int ranks) {
+  return WantsTable(static_cast<size_t>(ranks),
+                    std::vector<bool>(static_cast<size_t>(ranks), true));
+}
+
+void ExpectSound(const ScheduleSpec& spec, const WantsTable& wants) {
   const int ranks = static_cast<int>(wants.size());
-  std::vector<Schedule> all;
-  for (int rank = 0; rank < ranks; ++rank) {
-    all.push_back(RingSchedule(rank, ranks, [&](int r, int owner) {
-      return wants[static_cast<size_t>(r)][static_cast<size_t>(owner)];
-    }));
-  }
-  return all;
-}
-
-const ScheduleStep* StepOf(const std::vector<Schedule>& all, int rank, size_t step) {
-  const std::vector<ScheduleStep>& steps = all[static_cast<size_t>(rank)].steps;
-  return step < steps.size() ? &steps[step] : nullptr;
-}
-
-// What one rank sends in a step its peer receives in that step, and has at hand in the next.
-void ExpectExchangesMeet(const std::vector<Schedule>& all) {
-  for (int rank = 0; rank < std::ssize(all); ++rank) {
-    const std::vector<ScheduleStep>& steps = all[static_cast<size_t>(rank)].steps;
-    for (size_t s = 0; s < steps.size(); ++s) {
-      if (steps[s].send_to != kNobody) {
-        const ScheduleStep* peer = StepOf(all, steps[s].send_to, s);
-        const ScheduleStep* after = StepOf(all, steps[s].send_to, s + 1);
-        ASSERT_TRUE(peer != nullptr && after != nullptr);
-        EXPECT_EQ(peer->receive_from, rank);
-        EXPECT_NE(steps[s].kv_owner, kNobody);
-        EXPECT_EQ(after->kv_owner, steps[s].kv_owner);
-      }
-      if (steps[s].receive_from != kNobody) {
-        const ScheduleStep* peer = StepOf(all, steps[s].receive_from, s);
-        ASSERT_NE(peer, nullptr);
-        EXPECT_EQ(peer->send_to, rank);
-      }
-    }
+  const std::vector<Schedule> all = SchedulesOf(spec, wants);
+  ASSERT_EQ(FaultOf(all, wants), "") << NameOf(spec, ranks);
+  const Slots most = SlotsOf(spec, ranks);
+  for (const Schedule& schedule : all) {
+    ASSERT_LE(schedule.keys.slots, most.keys) << NameOf(spec, ranks);
+    ASSERT_LE(schedule.gradients.slots, most.gradients_most) << NameOf(spec, ranks);
   }
 }
 
-// Every rank has the keys it wants once, its own first.
-void ExpectWantsAreMet(const std::vector<Schedule>& all, const Wants& wants) {
-  for (size_t rank = 0; rank < all.size(); ++rank) {
-    std::vector<int> times(all.size());
-    for (const ScheduleStep& step : all[rank].steps) {
-      if (step.kv_owner != kNobody) ++times[static_cast<size_t>(step.kv_owner)];
-    }
-    EXPECT_EQ(all[rank].steps.front().kv_owner, static_cast<int>(rank));
-    for (size_t owner = 0; owner < all.size(); ++owner) {
-      EXPECT_LE(times[owner], 1);
-      if (wants[rank][owner]) {
-        EXPECT_EQ(times[owner], 1) << "rank " << rank << " wants " << owner;
-      }
-    }
-  }
-}
-
-// A gradient that left comes home once, from the rank its owner expects it from, which wants it.
-void ExpectGradientsComeHome(const std::vector<Schedule>& all, const Wants& wants) {
-  for (size_t owner = 0; owner < all.size(); ++owner) {
-    int homes = 0;
-    for (size_t rank = 0; rank < all.size(); ++rank) {
-      const std::vector<ScheduleStep>& steps = all[rank].steps;
-      for (size_t s = 0; s < steps.size(); ++s) {
-        if (steps[s].home_to != static_cast<int>(owner)) continue;
-        ++homes;
-        EXPECT_EQ(steps[s].kv_owner, static_cast<int>(owner));
-        EXPECT_EQ(steps[s].send_to, kNobody);
-        EXPECT_EQ(all[owner].home_from, static_cast<int>(rank));
-        EXPECT_TRUE(wants[rank][owner]);
-        EXPECT_EQ(all[owner].home_is_last, s + 1 == all.size());
-      }
-    }
-    EXPECT_EQ(homes, all[owner].home_from == kNobody ? 0 : 1);
-    EXPECT_EQ(all[owner].steps.front().send_to == kNobody, all[owner].home_from == kNobody);
-  }
-}
-
-void ExpectSound(const Wants& wants) {
-  const std::vector<Schedule> all = SchedulesOf(wants);
-  ExpectExchangesMeet(all);
-  ExpectWantsAreMet(all, wants);
-  ExpectGradientsComeHome(all, wants);
-}
-
-TEST(RingSchedule, FitsTogetherWhoeverWantsWhat) {
+TEST(Schedule, FitsTogetherWhoeverWantsWhat) {
   std::mt19937 generator(std::random_device{}());
-  for (size_t ranks : {1, 2, 3, 4, 7, 8}) {
-    for (double share : {0.0, 0.1, 0.3, 0.7, 1.0}) {
-      for (int draw = 0; draw < 20; ++draw) {
-        Wants wants(ranks, std::vector<bool>(ranks));
+  for (int ranks = 1; ranks <= 12; ++ranks) {
+    const auto size = static_cast<size_t>(ranks);
+    for (double share : {0.0, 0.05, 0.2, 0.5, 0.8, 1.0}) {
+      for (int draw = 0; draw < 12; ++draw) {
+        WantsTable wants(size, std::vector<bool>(size));
         for (auto& row : wants) {
-          for (size_t owner = 0; owner < ranks; ++owner) {
+          for (size_t owner = 0; owner < size; ++owner) {
             row[owner] = std::bernoulli_distribution(share)(generator);
           }
         }
-        ExpectSound(wants);
+        for (const ScheduleSpec& spec : SpecsFor(ranks)) ExpectSound(spec, wants);
+        if (HasFatalFailure()) return;
       }
     }
   }
 }
 
-TEST(RingSchedule, SendsWhatIsWantedAndNoMore) {
-  constexpr int kRanks = 4;
-  const auto sent = [](const std::function<bool(int, int)>& wants) {
-    std::vector<int> blocks;
-    for (int rank = 0; rank < kRanks; ++rank) {
-      blocks.push_back(0);
-      for (const ScheduleStep& step : RingSchedule(rank, kRanks, wants).steps) {
-        blocks.back() += step.send_to != kNobody ? 1 : 0;
+// As masks want: what lies before, and what lies near.
+TEST(Schedule, FitsTogetherWithCausalAndWindowMasks) {
+  for (int ranks = 1; ranks <= 12; ++ranks) {
+    for (int window = 1; window <= ranks; ++window) {
+      WantsTable wants = Everyone(ranks);
+      for (int rank = 0; rank < ranks; ++rank) {
+        for (int owner = 0; owner < ranks; ++owner) {
+          wants[static_cast<size_t>(rank)][static_cast<size_t>(owner)] =
+              owner <= rank && rank - owner < window;
+        }
       }
+      for (const ScheduleSpec& spec : SpecsFor(ranks)) ExpectSound(spec, wants);
+      if (HasFatalFailure()) return;
     }
-    return blocks;
-  };
-  EXPECT_EQ(sent([](int, int) { return true; }), (std::vector<int>{3, 3, 3, 3}));
-  EXPECT_EQ(sent([](int rank, int owner) { return owner <= rank; }),
-            (std::vector<int>{1, 2, 3, 0}));
-  EXPECT_EQ(sent([](int rank, int owner) { return owner == rank || owner + 1 == rank; }),
-            (std::vector<int>{1, 1, 1, 0}));
-  EXPECT_EQ(sent([](int rank, int owner) { return owner == rank; }),
-            (std::vector<int>{0, 0, 0, 0}));
+  }
 }
 
-TEST(RingSchedule, RefusesARankOutsideTheRing) {
+TEST(Schedule, TakesTheBuffersThatItSaysWhereEveryoneWantsEverything) {
+  for (int ranks = 1; ranks <= 12; ++ranks) {
+    for (const ScheduleSpec& spec : SpecsFor(ranks)) {
+      const Slots slots = SlotsOf(spec, ranks);
+      for (const Schedule& schedule : SchedulesOf(spec, Everyone(ranks))) {
+        EXPECT_EQ(schedule.keys.slots, slots.keys) << NameOf(spec, ranks);
+        EXPECT_EQ(schedule.gradients.slots, slots.gradients) << NameOf(spec, ranks);
+      }
+    }
+  }
+}
+
+// A double ring of one node is a ring, and so is one of nodes of one rank.
+TEST(Schedule, OfADoubleRingWithoutASecondRingIsARing) {
+  for (int ranks : {1, 2, 5, 8}) {
+    const auto ring = SchedulesOf({}, Everyone(ranks));
+    for (int inner : {1, ranks}) {
+      const auto all =
+          SchedulesOf({.kind = ScheduleKind::kDoubleRing, .inner = inner}, Everyone(ranks));
+      EXPECT_TRUE(all == ring) << inner << " of " << ranks;
+    }
+  }
+}
+
+// The keys and gradients that each rank sends.
+std::vector<std::pair<int, int>> Sent(const ScheduleSpec& spec, const WantsTable& wants) {
+  const auto sends = [](const BlockStream& stream) {
+    return static_cast<int>(
+        std::count_if(stream.messages.begin(), stream.messages.end(),
+                      [](const BlockMessage& message) { return message.way == Way::kSend; }));
+  };
+  std::vector<std::pair<int, int>> sent;
+  for (const Schedule& schedule : SchedulesOf(spec, wants)) {
+    sent.emplace_back(sends(schedule.keys), sends(schedule.gradients));
+  }
+  return sent;
+}
+
+WantsTable Causal(int ranks, int window) {
+  WantsTable wants = Everyone(ranks);
+  for (size_t rank = 0; rank < wants.size(); ++rank) {
+    for (size_t owner = 0; owner < wants.size(); ++owner) {
+      wants[rank][owner] = owner <= rank && rank - owner < static_cast<size_t>(window);
+    }
+  }
+  return wants;
+}
+
+using Counts = std::vector<std::pair<int, int>>;
+
+TEST(Schedule, OfARingSendsWhatIsWantedAndNoMore) {
+  const ScheduleSpec ring;
+  EXPECT_EQ(Sent(ring, Everyone(4)), (Counts{{3, 4}, {3, 4}, {3, 4}, {3, 4}}));
+  EXPECT_EQ(Sent(ring, Causal(4, 4)), (Counts{{1, 1}, {2, 2}, {3, 3}, {0, 3}}));
+  EXPECT_EQ(Sent(ring, Causal(4, 2)), (Counts{{1, 1}, {1, 2}, {1, 2}, {0, 1}}));
+  EXPECT_EQ(Sent(ring, Causal(4, 1)), (Counts{{0, 0}, {0, 0}, {0, 0}, {0, 0}}));
+}
+
+TEST(Schedule, OfAnAllGatherSendsEachBlockToThoseThatWantItAlone) {
+  for (int blocks : {0, 2}) {
+    const ScheduleSpec gather{.kind = ScheduleKind::kAllGather, .blocks_in_flight = blocks};
+    EXPECT_EQ(Sent(gather, Everyone(4)), (Counts{{3, 3}, {3, 3}, {3, 3}, {3, 3}}));
+    EXPECT_EQ(Sent(gather, Causal(4, 4)), (Counts{{3, 0}, {2, 1}, {1, 2}, {0, 3}}));
+    EXPECT_EQ(Sent(gather, Causal(4, 2)), (Counts{{1, 0}, {1, 1}, {1, 1}, {0, 1}}));
+  }
+}
+
+// Two nodes of two. Where all want all, a rank sends two blocks inside its node and one outside.
+TEST(Schedule, OfADoubleRingSendsWhatIsWantedAndNoMore) {
+  const ScheduleSpec rings{.kind = ScheduleKind::kDoubleRing, .inner = 2};
+  EXPECT_EQ(Sent(rings, Everyone(4)), (Counts{{3, 4}, {3, 4}, {3, 4}, {3, 4}}));
+  // Block 0 goes by 1, 2 and 3; block 1 begins at 3, as at the second place of its node, and ends
+  // at 2.
+  EXPECT_EQ(Sent(rings, Causal(4, 4)), (Counts{{2, 1}, {1, 2}, {2, 3}, {1, 3}}));
+}
+
+// The block that a lap begins with leaves for the next node as the lap begins and is awaited as the
+// next lap does.
+TEST(Schedule, OfADoubleRingIsALapAheadBetweenNodes) {
+  constexpr int kInner = 4, kNodes = 3, kRanks = kInner * kNodes;
+  for (const Schedule& schedule :
+       SchedulesOf({.kind = ScheduleKind::kDoubleRing, .inner = kInner}, Everyone(kRanks))) {
+    int laps = 0;
+    for (const BlockMessage& m : schedule.keys.messages) {
+      if (m.way != Way::kReceive || m.peer / kInner == m.owner / kInner) continue;
+      if (m.due % kInner != 0) continue;
+      ++laps;
+      EXPECT_EQ(m.start, m.due - kInner);
+    }
+    EXPECT_GE(laps, kNodes - 2);
+  }
+}
+
+TEST(Schedule, OfAnAllGatherHasAllUnderWayFromTheStart) {
+  const ScheduleSpec gather{.kind = ScheduleKind::kAllGather};
+  for (const Schedule& schedule : SchedulesOf(gather, Everyone(7))) {
+    EXPECT_EQ(schedule.keys.messages.size(), 12U);
+    for (const BlockMessage& message : schedule.keys.messages) EXPECT_EQ(message.start, 0);
+  }
+}
+
+TEST(Schedule, RefusesWhatCannotBe) {
   const auto all = [](int, int) { return true; };
-  EXPECT_THROW(RingSchedule(2, 2, all), InternalError);
-  EXPECT_THROW(RingSchedule(-1, 2, all), InternalError);
+  EXPECT_THROW(MakeSchedule({}, 2, 2, all), InternalError);
+  EXPECT_THROW(MakeSchedule({}, -1, 2, all), InternalError);
+  EXPECT_THROW(MakeSchedule({.kind = ScheduleKind::kAllGather, .blocks_in_flight = 1}, 0, 3, all),
+               InternalError);
+  for (int inner : {-2, 0, 4, 5, 12}) {
+    try {
+      MakeSchedule({.kind = ScheduleKind::kDoubleRing, .inner = inner}, 0, 6, all);
+      ADD_FAILURE() << inner << " to a node";
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("1 or 2 or 3 or 6"));
+    }
+  }
 }
 
 }  // namespace

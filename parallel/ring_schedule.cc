@@ -1,0 +1,145 @@
+// The ring and the double ring. Ranks are numbered node by node, `inner` to a node. A block makes a
+// lap in every node as far as some rank wants it, one hop per step; its laps begin at its owner's
+// place in the node. While a lap goes on, the block is sent to the next node, so it is there a
+// whole lap ahead. The sum of its gradient goes from hop to hop, from the last hop of a lap to the
+// first one of the next, and from the last of all home.
+#include <algorithm>
+
+#include "parallel/schedule_kinds.h"
+
+namespace annulus::parallel {
+namespace {
+
+using Way = BlockMessage::Way;
+
+// Where the block of one owner goes.
+class Route {
+ public:
+  Route(int inner, int ranks, int owner, const Wants& wants)
+      : inner_(inner), nodes_(ranks / inner), owner_(owner), wants_(wants) {}
+
+  int RankAt(int lap, int hop) const {
+    return (owner_ / inner_ + lap) % nodes_ * inner_ + (owner_ % inner_ + hop) % inner_;
+  }
+  int StepAt(int lap, int hop) const { return lap * inner_ + hop; }
+
+  // The last rank of the lap that wants the block; hop 0 has it in any case.
+  int LastHop(int lap) const {
+    int hop = inner_ - 1;
+    while (hop > 0 && !wants_(RankAt(lap, hop), owner_)) --hop;
+    return hop;
+  }
+  // The last lap in which some rank wants the block; lap 0 is made in any case.
+  int LastLap() const {
+    int lap = nodes_ - 1;
+    while (lap > 0 && LastHop(lap) == 0 && !wants_(RankAt(lap, 0), owner_)) --lap;
+    return lap;
+  }
+
+ private:
+  int inner_;
+  int nodes_;
+  int owner_;
+  const Wants& wants_;
+};
+
+// What this rank does with one block that comes by it at (lap, hop).
+struct Visit {
+  const Route& route;
+  int owner;
+  int lap;
+  int hop;
+  int last_lap;
+  int last_hop;  // of this lap
+
+  int step() const { return route.StepAt(lap, hop); }
+};
+
+void AddArrival(const Visit& visit, Schedule& schedule) {
+  const auto& [route, owner, lap, hop, last_lap, last_hop] = visit;
+  const int step = visit.step();
+  if (hop > 0) {
+    const BlockMessage message{.way = Way::kReceive,
+                               .peer = route.RankAt(lap, hop - 1),
+                               .owner = owner,
+                               .start = step - 1,
+                               .due = step};
+    schedule.keys.messages.push_back(message);
+    schedule.gradients.messages.push_back(message);
+  } else if (lap > 0) {
+    schedule.keys.messages.push_back({.way = Way::kReceive,
+                                      .peer = route.RankAt(lap - 1, 0),
+                                      .owner = owner,
+                                      .start = route.StepAt(lap - 1, 0),
+                                      .due = step});
+    // From the lap's last rank, which sends it at once and needs its buffer again.
+    const int left_at = route.LastHop(lap - 1);
+    schedule.gradients.messages.push_back({.way = Way::kReceive,
+                                           .peer = route.RankAt(lap - 1, left_at),
+                                           .owner = owner,
+                                           .start = route.StepAt(lap - 1, left_at),
+                                           .due = step});
+  }
+}
+
+void AddDeparture(const Visit& visit, Schedule& schedule) {
+  const auto& [route, owner, lap, hop, last_lap, last_hop] = visit;
+  const int step = visit.step(), end = static_cast<int>(schedule.steps.size());
+  const auto send_keys = [&, owner = owner](int to, int due) {
+    // Own keys do not lie in a buffer that is needed again.
+    schedule.keys.messages.push_back(
+        {.peer = to, .owner = owner, .start = step, .due = step == 0 ? end : due});
+  };
+  if (hop < last_hop) send_keys(route.RankAt(lap, hop + 1), step + 1);
+  if (hop == 0 && lap < last_lap) {
+    send_keys(route.RankAt(lap + 1, 0), route.StepAt(lap + 1, 0));
+  }
+  int next = owner;
+  if (hop < last_hop) {
+    next = route.RankAt(lap, hop + 1);
+  } else if (lap < last_lap) {
+    next = route.RankAt(lap + 1, 0);
+  } else if (step == 0) {
+    return;  // it never left
+  }
+  schedule.gradients.messages.push_back(
+      {.peer = next, .owner = owner, .start = step, .due = step + 1});
+}
+
+// The complete gradient of own keys, from the rank that had them last.
+void AddHomecoming(const Route& route, int rank, Schedule& schedule) {
+  const int lap = route.LastLap(), hop = route.LastHop(lap), step = route.StepAt(lap, hop);
+  if (step == 0) return;
+  schedule.gradients.messages.push_back({.way = Way::kReceive,
+                                         .peer = route.RankAt(lap, hop),
+                                         .owner = rank,
+                                         .start = step,
+                                         .due = static_cast<int>(schedule.steps.size())});
+}
+
+}  // namespace
+
+Schedule ListRings(int inner, int rank, int ranks, const Wants& wants) {
+  Schedule schedule;
+  schedule.steps.resize(static_cast<size_t>(ranks));
+  const int nodes = ranks / inner;
+  for (int lap = 0; lap < nodes; ++lap) {
+    for (int hop = 0; hop < inner; ++hop) {
+      const int owner =
+          (rank / inner - lap + nodes) % nodes * inner + (rank % inner - hop + inner) % inner;
+      const Route route(inner, ranks, owner, wants);
+      const int last_lap = route.LastLap();
+      if (lap > last_lap || hop > route.LastHop(lap)) continue;
+      const Visit visit{route, owner, lap, hop, last_lap, route.LastHop(lap)};
+      if (owner == rank || wants(rank, owner)) {
+        schedule.steps[static_cast<size_t>(visit.step())].kv_owner = owner;
+      }
+      AddArrival(visit, schedule);
+      AddDeparture(visit, schedule);
+    }
+  }
+  AddHomecoming(Route(inner, ranks, rank, wants), rank, schedule);
+  return schedule;
+}
+
+}  // namespace annulus::parallel
