@@ -1,0 +1,262 @@
+#include "tests/parallel/ring_case.h"
+
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "kernels/base/bfloat16.h"
+#include "kernels/cpu/cpu_table.h"
+#include "kernels/dry/dry_table.h"
+#include "parallel/dry_communicator.h"
+#include "parallel/local_communicator.h"
+#include "runtime/memory/arena.h"
+
+namespace annulus::parallel {
+namespace {
+
+using kernels::DType;
+using kernels::MemoryCategory;
+
+// Ranks compute on one thread or on two: results may not depend on it. ThreadSanitizer does not see
+// the barriers of GCC's OpenMP and would take what they order for races.
+#ifdef __SANITIZE_THREAD__
+constexpr int kMostThreads = 1;
+#else
+constexpr int kMostThreads = 2;
+#endif
+
+// What padding tokens hold: finite, and ruinous wherever it leaks.
+constexpr float kPadding = 1e3f;
+
+// Where documents start in the first sequence of a batch and in the second, of any length.
+const std::vector<int64_t> kFirstStarts = {0, 1, 40, 41, 42, 130};
+const std::vector<int64_t> kSecondStarts = {0, 90};
+
+// One mask for all sequences, or one for each where documents are masked.
+std::vector<kernels::Mask> MasksOf(const RingCase& c) {
+  const kernels::Mask mask{.kind = c.mask,
+                           .length = c.length,
+                           .window = c.length / 4 + 1,
+                           .blocks = {.block_tokens = 10, .window_blocks = 1, .random_blocks = 2}};
+  if (c.mask != kernels::MaskKind::kDocuments) return {mask};
+  std::vector<kernels::Mask> masks(kBatch, mask);
+  masks[0].document_starts = kFirstStarts;
+  masks[1].document_starts = kSecondStarts;
+  return masks;
+}
+
+// Copies the rows of `positions` between a whole tensor [B,n,width] and a local one [B,T,width].
+struct Shard {
+  const kernels::Positions& positions;
+  int64_t length;
+  int64_t width;
+
+  void Take(const std::vector<float>& whole, float* local) const {
+    ForEachRow([&](int64_t from, int64_t to, bool padding) {
+      for (int64_t i = 0; i < width; ++i) {
+        local[to + i] = padding ? kPadding : whole[static_cast<size_t>(from + i)];
+      }
+    });
+  }
+  void Put(const float* local, std::vector<float>& whole) const {
+    ForEachRow([&](int64_t at, int64_t from, bool padding) {
+      for (int64_t i = 0; i < width && !padding; ++i) {
+        whole[static_cast<size_t>(at + i)] = local[from + i];
+      }
+    });
+  }
+
+ private:
+  template <class Body>
+  void ForEachRow(Body body) const {
+    const int64_t tokens = positions.tokens();
+    for (int64_t b = 0; b < kBatch; ++b) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        const int64_t position = positions.at(t);
+        body((b * length + position) * width, (b * tokens + t) * width, position >= length);
+      }
+    }
+  }
+};
+
+// The elements of a tensor of f32 or bf16, and back.
+std::vector<float> Read(const View& view) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < view.size(); ++i) {
+    values.push_back(view.dtype == DType::kF32 ? view.As<float>()[i]
+                                               : ToFloat(view.As<kernels::BFloat16>()[i]));
+  }
+  return values;
+}
+void Write(const std::vector<float>& values, const View& view) {
+  for (int64_t i = 0; i < view.size(); ++i) {
+    const float value = values[static_cast<size_t>(i)];
+    if (view.dtype == DType::kF32) {
+      view.As<float>()[i] = value;
+    } else {
+      view.As<kernels::BFloat16>()[i] = kernels::ToBFloat16(value);
+    }
+  }
+}
+
+int ThreadsOf(int rank) { return 1 + rank % kMostThreads; }
+
+// One rank's share of every tensor.
+struct Tensors {
+  View q, out, dout, dq, kv, dkv, lse;
+};
+
+Tensors Allocate(kernels::StackMemory& memory, const RingCase& c, int64_t tokens) {
+  const auto tensor = [&](DType dtype, std::initializer_list<int64_t> dims) {
+    return memory.Allocate(dtype, dims, MemoryCategory::kActivations, "test");
+  };
+  const auto heads = [&] { return tensor(c.dtype, {kBatch, tokens, kHeads, kHeadDim}); };
+  const auto keys = [&](DType dtype) {
+    return tensor(dtype, {2, kBatch, tokens, c.kv_heads * kHeadDim});
+  };
+  return {heads(),
+          heads(),
+          heads(),
+          heads(),
+          keys(c.dtype),
+          keys(DType::kF32),
+          tensor(DType::kF32, {kBatch, kHeads, tokens})};
+}
+
+// The program that is run and run dry.
+struct Program {
+  const Whole& whole;
+  const RingCase& c;
+  const ScheduleSpec& schedule;
+  runtime::Arena& arena;
+  Communicator& context;
+};
+
+RankCost Attend(const Program& p, kernels::KernelTable& table, const Partition& partition,
+                const Tensors& t) {
+  kernels::Kernels kernels(table, p.arena);
+  RingAttention ring(kernels, p.arena, p.context, partition, p.whole.masks, p.schedule);
+  const auto top = p.arena.Top();
+  ring.Forward(p.whole.shape, t.q, t.kv, t.out, t.lse);
+  ring.Backward(p.whole.shape, {.q = t.q, .kv = t.kv, .out = t.out, .dout = t.dout, .lse = t.lse},
+                t.dq, t.dkv);
+  Check(p.arena.Top() == top, "the driver left something on the stack");
+  return {p.context.counters().bytes_sent, p.context.counters().messages,
+          p.arena.ledger().peak_bytes(),
+          kernels.counters()[kernels::KernelClass::kAttention].flops};
+}
+
+// Fills the inputs of a rank, and what is to be overwritten with NaN.
+void TakeInputs(const Whole& whole, const Shard& queries, const Shard& keys, const Tensors& t) {
+  for (const View& view : {t.out, t.dq, t.dkv, t.lse}) {
+    Write(std::vector<float>(static_cast<size_t>(view.size()), NAN), view);
+  }
+  std::vector<float> rows(static_cast<size_t>(t.q.size()));
+  queries.Take(whole.inputs.q, rows.data());
+  Write(rows, t.q);
+  queries.Take(whole.dout, rows.data());
+  Write(rows, t.dout);
+  rows.resize(static_cast<size_t>(t.kv.size()));
+  keys.Take(whole.inputs.k, rows.data());
+  keys.Take(whole.inputs.v, rows.data() + t.kv.size() / 2);
+  Write(rows, t.kv);
+}
+
+void PutResults(const Shard& queries, const Shard& keys, const Tensors& t, RingResults& results) {
+  queries.Put(Read(t.out).data(), results.out);
+  queries.Put(Read(t.dq).data(), results.dq);
+  keys.Put(t.dkv.As<float>(), results.dk);
+  keys.Put(t.dkv.As<float>() + t.dkv.size() / 2, results.dv);
+  const int64_t tokens = queries.positions.tokens(), length = queries.length;
+  for (int64_t row = 0; row < kBatch * kHeads; ++row) {
+    for (int64_t i = 0; i < tokens; ++i) {
+      const int64_t position = queries.positions.at(i);
+      if (position >= length) continue;
+      results.lse[static_cast<size_t>(row * length + position)] =
+          t.lse.As<float>()[row * tokens + i];
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<ScheduleSpec> SchedulesFor(int ranks) {
+  std::vector<ScheduleSpec> schedules = {{.kind = ScheduleKind::kRing},
+                                         {.kind = ScheduleKind::kAllGather}};
+  // With fewer ranks it is the same as without a bound.
+  if (ranks > 3) {
+    schedules.push_back({.kind = ScheduleKind::kAllGather, .blocks_in_flight = 2});
+  }
+  for (int inner = 2; inner < ranks; ++inner) {
+    if (ranks % inner == 0) schedules.push_back({ScheduleKind::kDoubleRing, inner});
+  }
+  return schedules;
+}
+
+std::string Describe(const ScheduleSpec& schedule) {
+  return fmt::format("{}, {} to a node, {} blocks in flight", NameOf(schedule.kind), schedule.inner,
+                     schedule.blocks_in_flight);
+}
+
+Whole::Whole(const RingCase& c)
+    : length(c.length),
+      shape{.batch = kBatch,
+            .heads = kHeads,
+            .kv_heads = c.kv_heads,
+            .head_dim = kHeadDim,
+            .scale = 1 / std::sqrt(static_cast<float>(kHeadDim))},
+      masks(MasksOf(c)) {
+  const kernels::Positions all({0, 1, length});
+  inputs = reference::RandomAttentionInputs({.batch = kBatch,
+                                             .heads = kHeads,
+                                             .kv_heads = c.kv_heads,
+                                             .head_dim = kHeadDim,
+                                             .scale = shape.scale,
+                                             .dtype = c.dtype,
+                                             .queries = all,
+                                             .mask = masks[0]},
+                                            all, static_cast<uint32_t>(length * 31 + c.ranks));
+  dout = reference::RandomNormal(inputs.query_elements(), 77);
+  reference::RoundTo(c.dtype, &dout);
+}
+
+RingResults::RingResults(const Whole& w)
+    : out(w.dout.size(), NAN),
+      lse(static_cast<size_t>(kBatch * kHeads * w.length), NAN),
+      dq(w.dout.size(), NAN),
+      dk(w.inputs.k.size(), NAN),
+      dv(w.inputs.k.size(), NAN) {}
+RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
+                    const std::function<void(int rank)>& before) {
+  RingResults results(whole);
+  results.cost.resize(static_cast<size_t>(c.ranks));
+  std::mutex mutex;
+  RunRanks(c.ranks, [&](Communicator& context) {
+    if (before) before(context.rank());
+    runtime::Arena arena(int64_t{64} << 20);
+    kernels::CpuTable table(ThreadsOf(context.rank()));
+    const Partition partition(c.partition, c.length, c.ranks);
+    const Tensors tensors = Allocate(arena, c, partition.local_tokens());
+    const kernels::Positions positions = partition.PositionsOf(context.rank());
+    const Shard queries{positions, c.length, kHeads * kHeadDim};
+    const Shard keys{positions, c.length, c.kv_heads * kHeadDim};
+    TakeInputs(whole, queries, keys, tensors);
+    const RankCost cost = Attend({whole, c, schedule, arena, context}, table, partition, tensors);
+    const std::lock_guard lock(mutex);
+    results.cost[static_cast<size_t>(context.rank())] = cost;
+    PutResults(queries, keys, tensors, results);
+  });
+  return results;
+}
+
+RankCost RunRingDry(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule, int rank) {
+  const kernels::CpuTable modelled(ThreadsOf(rank));
+  kernels::DryTable table(modelled);
+  runtime::Arena arena = runtime::Arena::Dry();
+  DryCommunicator context(rank, c.ranks);
+  const Partition partition(c.partition, c.length, c.ranks);
+  const Tensors tensors = Allocate(arena, c, partition.local_tokens());
+  return Attend({whole, c, schedule, arena, context}, table, partition, tensors);
+}
+
+}  // namespace annulus::parallel

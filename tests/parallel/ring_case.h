@@ -1,0 +1,88 @@
+// One problem of ring attention, random, and what a group of ranks makes of it: shared by the tests
+// of results, of cost and of bits.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "kernels/base/view.h"
+#include "parallel/partition.h"
+#include "parallel/ring_attention.h"
+#include "parallel/schedule.h"
+#include "tests/reference/attention_reference.h"
+
+namespace annulus::parallel {
+
+struct RingCase {
+  int ranks;
+  PartitionKind partition;
+  kernels::MaskKind mask;
+  int64_t kv_heads;
+  int64_t length;
+  kernels::DType dtype = kernels::DType::kF32;
+
+  friend void PrintTo(const RingCase& c, std::ostream* out) {
+    std::string mask(kernels::NameOf(c.mask));
+    std::replace(mask.begin(), mask.end(), '-', '_');
+    *out << fmt::format("P{}_{}_{}_kv{}_n{}_{}", c.ranks, NameOf(c.partition), mask, c.kv_heads,
+                        c.length, NameOf(c.dtype));
+  }
+};
+
+constexpr int64_t kHeads = 4;
+constexpr int64_t kHeadDim = 20;
+constexpr int64_t kBatch = 2;
+// Every schedule that differs from the others on so many ranks.
+std::vector<ScheduleSpec> SchedulesFor(int ranks);
+std::string Describe(const ScheduleSpec& schedule);
+
+// All tokens of the sequences, [B,n,heads,D].
+struct Whole {
+  explicit Whole(const RingCase& c);
+
+  const kernels::Mask& MaskOf(int64_t b) const {
+    return masks[masks.size() == 1 ? 0 : static_cast<size_t>(b)];
+  }
+
+  int64_t length;
+  AttentionShape shape;
+  std::vector<kernels::Mask> masks;
+  reference::AttentionInputs inputs;
+  std::vector<float> dout;
+};
+
+// What a rank's run took.
+struct RankCost {
+  int64_t bytes_sent = 0;
+  int64_t messages = 0;
+  int64_t peak_bytes = 0;
+  int64_t flops = 0;
+
+  bool operator==(const RankCost&) const = default;
+  friend void PrintTo(const RankCost& cost, std::ostream* out) {
+    *out << fmt::format("{} bytes in {} messages, {} bytes of memory, {} FLOPs", cost.bytes_sent,
+                        cost.messages, cost.peak_bytes, cost.flops);
+  }
+};
+
+// Of the whole sequences, put together from what the ranks computed.
+struct RingResults {
+  explicit RingResults(const Whole& whole);
+
+  std::vector<float> out, lse, dq, dk, dv;
+  std::vector<RankCost> cost;  // by rank
+};
+
+// Runs forward and backward on all ranks as threads; `before(rank)` first on each of them.
+RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
+                    const std::function<void(int rank)>& before = {});
+
+// The same program dry, one rank of it.
+RankCost RunRingDry(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule, int rank);
+
+}  // namespace annulus::parallel
