@@ -132,6 +132,13 @@ struct Program {
   Communicator& context;
 };
 
+int64_t MostBytesOf(const runtime::Arena& arena, std::string_view owner) {
+  for (const runtime::Ledger::Line& line : arena.ledger().lines()) {
+    if (line.owner == owner) return line.own_peak_bytes;
+  }
+  return 0;
+}
+
 RankCost Attend(const Program& p, kernels::KernelTable& table, const Partition& partition,
                 const Tensors& t) {
   kernels::Kernels kernels(table, p.arena);
@@ -141,9 +148,12 @@ RankCost Attend(const Program& p, kernels::KernelTable& table, const Partition& 
   ring.Backward(p.whole.shape, {.q = t.q, .kv = t.kv, .out = t.out, .dout = t.dout, .lse = t.lse},
                 t.dq, t.dkv);
   Check(p.arena.Top() == top, "the driver left something on the stack");
-  return {p.context.counters().bytes_sent, p.context.counters().messages,
-          p.arena.ledger().peak_bytes(),
-          kernels.counters()[kernels::KernelClass::kAttention].flops};
+  return {.bytes_sent = p.context.counters().bytes_sent,
+          .messages = p.context.counters().messages,
+          .peak_bytes = p.arena.ledger().peak_bytes(),
+          .flops = kernels.counters()[kernels::KernelClass::kAttention].flops,
+          .key_slots_bytes = MostBytesOf(p.arena, "keys in flight"),
+          .gradient_slots_bytes = MostBytesOf(p.arena, "key gradients in flight")};
 }
 
 // Fills the inputs of a rank, and what is to be overwritten with NaN.
@@ -227,13 +237,14 @@ RingResults::RingResults(const Whole& w)
       dk(w.inputs.k.size(), NAN),
       dv(w.inputs.k.size(), NAN) {}
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
-                    const std::function<void(int rank)>& before) {
+                    const RankSetup& setup) {
   RingResults results(whole);
   results.cost.resize(static_cast<size_t>(c.ranks));
   std::mutex mutex;
   RunRanks(c.ranks, [&](Communicator& context) {
-    if (before) before(context.rank());
-    runtime::Arena arena(int64_t{64} << 20);
+    if (setup.before) setup.before(context.rank());
+    runtime::Arena arena(setup.memory_bytes ? setup.memory_bytes(context.rank())
+                                            : int64_t{64} << 20);
     kernels::CpuTable table(ThreadsOf(context.rank()));
     const Partition partition(c.partition, c.length, c.ranks);
     const Tensors tensors = Allocate(arena, c, partition.local_tokens());

@@ -62,6 +62,8 @@ struct RankCost {
   int64_t messages = 0;
   int64_t peak_bytes = 0;
   int64_t flops = 0;
+  int64_t key_slots_bytes = 0;       // part of the memory: keys in flight
+  int64_t gradient_slots_bytes = 0;  // and their gradients
 
   bool operator==(const RankCost&) const = default;
   friend void PrintTo(const RankCost& cost, std::ostream* out) {
@@ -78,9 +80,15 @@ struct RingResults {
   std::vector<RankCost> cost;  // by rank
 };
 
-// Runs forward and backward on all ranks as threads; `before(rank)` first on each of them.
+// How ranks differ from each other; both may be left out.
+struct RankSetup {
+  std::function<void(int rank)> before = {};  // runs first
+  std::function<int64_t(int rank)> memory_bytes = {};
+};
+
+// Runs forward and backward on all ranks as threads.
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
-                    const std::function<void(int rank)>& before = {});
+                    const RankSetup& setup = {});
 
 // The same program dry, one rank of it.
 RankCost RunRingDry(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule, int rank);

@@ -1,10 +1,13 @@
 // What a schedule costs: a dry run counts what a run takes, and two runs give the same bits.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <initializer_list>
 #include <thread>
 #include <tuple>
 
+#include "kernels/base/error.h"
 #include "tests/parallel/ring_case.h"
 
 namespace annulus::parallel {
@@ -35,12 +38,13 @@ TEST_P(RingCostTest, ResultsDoNotDependOnWhoIsLate) {
   const int ranks = GetParam().ranks;
   const auto bits = [](const RingResults& r) { return std::tie(r.out, r.lse, r.dq, r.dk, r.dv); };
   for (const ScheduleSpec& schedule : SchedulesFor(ranks)) {
-    const RingResults first = RunRing(whole, GetParam(), schedule, [ranks](int rank) {
-      std::this_thread::sleep_for(milliseconds(2 * (ranks - rank)));
-    });
-    const RingResults second = RunRing(whole, GetParam(), schedule, [](int rank) {
-      std::this_thread::sleep_for(milliseconds(2 * rank));
-    });
+    const RingResults first =
+        RunRing(whole, GetParam(), schedule, {.before = [ranks](int rank) {
+                  std::this_thread::sleep_for(milliseconds(2 * (ranks - rank)));
+                }});
+    const RingResults second =
+        RunRing(whole, GetParam(), schedule,
+                {.before = [](int rank) { std::this_thread::sleep_for(milliseconds(2 * rank)); }});
     EXPECT_TRUE(bits(first) == bits(second)) << Describe(schedule);
   }
 }
@@ -61,6 +65,54 @@ std::vector<RingCase> Cases() {
 
 INSTANTIATE_TEST_SUITE_P(All, RingCostTest, testing::ValuesIn(Cases()),
                          testing::PrintToStringParamName());
+
+// Blocks that one rank of eight sends, and the most that it holds in flight.
+struct Blocks {
+  ScheduleSpec schedule;
+  int64_t keys_sent;  // forward and backward together
+  int64_t gradients_sent;
+  int64_t keys_held;
+  int64_t gradients_held;
+};
+
+TEST(RingCost, InBlocksIsWhatTheDocumentationSays) {
+  const RingCase c{8, PartitionKind::kZigzag, MaskKind::kCausal, 2, 128};
+  const int64_t block = 2 * kBatch * 16 * 2 * kHeadDim * SizeOf(DType::kF32);
+  for (const Blocks& expected : std::initializer_list<Blocks>{
+           {{.kind = ScheduleKind::kRing}, 14, 8, 2, 2},
+           {{.kind = ScheduleKind::kAllGather}, 14, 7, 7, 3},
+           {{.kind = ScheduleKind::kAllGather, .blocks_in_flight = 2}, 14, 7, 2, 3},
+           {{.kind = ScheduleKind::kDoubleRing, .inner = 4}, 14, 8, 3, 2},
+           {{.kind = ScheduleKind::kDoubleRing, .inner = 2}, 14, 8, 3, 2}}) {
+    SCOPED_TRACE(Describe(expected.schedule));
+    const int64_t sent = expected.keys_sent + expected.gradients_sent;
+    for (int rank = 0; rank < c.ranks; ++rank) {
+      const RankCost cost = RunRingDry(Whole(c), c, expected.schedule, rank);
+      EXPECT_EQ(cost.messages, sent);
+      EXPECT_EQ(cost.bytes_sent, sent * block);
+      EXPECT_EQ(cost.key_slots_bytes, expected.keys_held * block);
+      EXPECT_EQ(cost.gradient_slots_bytes, expected.gradients_held * block);
+    }
+  }
+}
+
+// A rank that runs out of memory in the middle of it says so, and nobody waits for the deadline.
+TEST(RingFailure, OfOneRankEndsTheOthers) {
+  const RingCase c{4, PartitionKind::kZigzag, MaskKind::kCausal, 2, 173};
+  const Whole whole(c);
+  for (const ScheduleSpec& schedule : SchedulesFor(c.ranks)) {
+    SCOPED_TRACE(Describe(schedule));
+    const auto memory = [&](int rank) {
+      return RunRingDry(whole, c, schedule, rank).peak_bytes - (rank == 2 ? 1 : 0);
+    };
+    try {
+      RunRing(whole, c, schedule, {.memory_bytes = memory});
+      ADD_FAILURE() << "a byte too few was enough";
+    } catch (const InternalError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("reserved"));
+    }
+  }
+}
 
 // Keys travel in their own dtype, their gradients in f32.
 TEST(RingTraffic, OfBf16KeysIsHalf) {
