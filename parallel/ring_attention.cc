@@ -11,7 +11,6 @@ namespace {
 using kernels::DType;
 using kernels::KeyBlock;
 using kernels::KeyBlockGradient;
-using kernels::MemoryCategory;
 using kernels::MemoryScope;
 using kernels::Positions;
 

@@ -1,5 +1,5 @@
 // Attention over a sequence whose tokens are spread over the ranks of a context group: the one
-// driver of every schedule, forward and backward (Liu et al. 2023, Ring Attention).
+// driver of every schedule (schedule.h), forward and backward.
 #pragma once
 
 #include <span>
@@ -27,15 +27,23 @@ struct AttentionShape {
 // Sequences that share a mask are one problem to the kernels. Those that have masks of their own
 // are a problem each, but travel together: a block moves on where any of the masks wants it to.
 //
-// Memory taken from the stack during a call, in blocks of keys and values (2*B*T*Hkv*D elements),
-// where the masks let all attend to all: forward min(P-1, 2) in flight, in the dtype of kv;
-// backward as many and two of f32 gradients. Traffic per rank: forward P-1 blocks of keys; backward
-// P-1 of keys and P of gradients (P > 1). Where they do not, keys travel no further than some rank
-// wants them; a rank then holds one more gradient, its own, which may come home early.
+// Memory taken from the stack during a call, beside what kernels take, in blocks of keys and values
+// (2*B*T*Hkv*D elements): keys in kv's dtype, in backward also gradients in f32. For P > 1, with w
+// ranks to a node, N = P/w, d blocks in flight, and where the masks let all attend to all:
+//
+//   schedule        keys                        gradients   keys sent   gradients sent
+//   ring            min(P-1, 2)                 2           P-1         P
+//   all-gather      P-1, or min(P-1, d)         min(P, 3)   P-1         P-1
+//   double ring     min(w-1, 2) + min(N-1, 2)   2           P-1         P
+//
+// Keys are sent in forward and again in backward. Where masks rule blocks out, nothing is sent that
+// no rank wants and no more keys are held; but a ring may hold 3 gradients, for a rank's own may
+// come home early, and a double ring 4, for a sum may wait for its next lap too. P = 1 takes none.
 class RingAttention {
  public:
   // All must outlive this. `masks` is one for all sequences or one for each, the same on every
-  // rank. Requires partition.ranks() == context.size(), mask.length == partition.length().
+  // rank, and so is `schedule`. Requires partition.ranks() == context.size(), mask.length ==
+  // partition.length(). Throws ConfigError when a double ring's `inner` does not divide the ranks.
   RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory, Communicator& context,
                 const Partition& partition, std::span<const kernels::Mask> masks,
                 const ScheduleSpec& schedule = {});

@@ -1,15 +1,16 @@
-# The communicator suite under mpirun, and jobs in which a rank fails.
+# The communicator suite and the driver of schedules under mpirun, and jobs in which a rank fails.
 add_executable(mpi_communicator_test mpi_communicator_test.cc communicator_suite.cc)
 target_link_libraries(mpi_communicator_test PRIVATE annulus_parallel GTest::gtest GTest::gmock)
-set_target_properties(mpi_communicator_test PROPERTIES
+add_executable(mpi_ring_test mpi_ring_test.cc ring_case.cc)
+target_link_libraries(mpi_ring_test PRIVATE annulus_runtime annulus_reference)
+set_target_properties(mpi_communicator_test mpi_ring_test PROPERTIES
                       RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 
-# annulus_mpi_test(NAME RANKS SCENARIO STATUS TEXT): the job ends with STATUS and prints TEXT.
-function(annulus_mpi_test name ranks scenario status text)
+# annulus_mpi_job(NAME RANKS STATUS TEXT PROGRAM...): the job ends with STATUS and prints TEXT.
+function(annulus_mpi_job name ranks status text)
   add_test(NAME Mpi.${name}
            COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/expect_job.sh ${status} ${text}
-                   ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks}
-                   $<TARGET_FILE:mpi_communicator_test> ${scenario} --gtest_brief=1)
+                   ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${ARGN})
   # Open MPI refuses to run as root or with more ranks than cores, and binds ranks to cores that
   # other tests use as well. The leaks and lock orders that sanitizers find here are those inside the
   # MPI libraries, for a rank of ours is one thread.
@@ -22,6 +23,12 @@ function(annulus_mpi_test name ranks scenario status text)
     PROCESSORS ${ranks} TIMEOUT 120 ENVIRONMENT "${environment}")
 endfunction()
 
+# annulus_mpi_test(NAME RANKS SCENARIO STATUS TEXT): of the communicator.
+function(annulus_mpi_test name ranks scenario status text)
+  annulus_mpi_job(${name} ${ranks} ${status} ${text}
+                  $<TARGET_FILE:mpi_communicator_test> ${scenario} --gtest_brief=1)
+endfunction()
+
 foreach(ranks 1 2 3 4)
   annulus_mpi_test(SuiteOn${ranks} ${ranks} suite 0 "PASSED")
 endforeach()
@@ -31,3 +38,5 @@ annulus_mpi_test(AFailedRankEndsTheJob 3 fails 2 "caught: no such file")
 annulus_mpi_test(ARankThatUnwindsEndsTheJob 3 fails-without-abort any "caught: no such file")
 annulus_mpi_test(MismatchedSizesAreAContractError 2 mismatched-sizes 2
                  "rank 1: exchange from rank 0: 12 bytes came where 16 were expected")
+annulus_mpi_job(RingOn2 2 0 "all-gather.*zigzag" $<TARGET_FILE:mpi_ring_test>)
+annulus_mpi_job(RingOn4 4 0 "double-ring, 2.*zigzag" $<TARGET_FILE:mpi_ring_test>)

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <string_view>
 
 #include "kernels/base/bfloat16.h"
 #include "kernels/cpu/cpu_table.h"
@@ -230,32 +231,38 @@ Whole::Whole(const RingCase& c)
   reference::RoundTo(c.dtype, &dout);
 }
 
-RingResults::RingResults(const Whole& w)
+RingResults::RingResults(const Whole& w, int ranks)
     : out(w.dout.size(), NAN),
       lse(static_cast<size_t>(kBatch * kHeads * w.length), NAN),
       dq(w.dout.size(), NAN),
       dk(w.inputs.k.size(), NAN),
-      dv(w.inputs.k.size(), NAN) {}
+      dv(w.inputs.k.size(), NAN),
+      cost(static_cast<size_t>(ranks)) {}
+void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
+                 Communicator& context, int64_t memory_bytes, RingResults& results) {
+  static std::mutex mutex;
+  runtime::Arena arena(memory_bytes);
+  kernels::CpuTable table(ThreadsOf(context.rank()));
+  const Partition partition(c.partition, c.length, c.ranks);
+  const Tensors tensors = Allocate(arena, c, partition.local_tokens());
+  const kernels::Positions positions = partition.PositionsOf(context.rank());
+  const Shard queries{positions, c.length, kHeads * kHeadDim};
+  const Shard keys{positions, c.length, c.kv_heads * kHeadDim};
+  TakeInputs(whole, queries, keys, tensors);
+  const RankCost cost = Attend({whole, c, schedule, arena, context}, table, partition, tensors);
+  const std::lock_guard lock(mutex);
+  results.cost[static_cast<size_t>(context.rank())] = cost;
+  PutResults(queries, keys, tensors, results);
+}
+
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
                     const RankSetup& setup) {
-  RingResults results(whole);
-  results.cost.resize(static_cast<size_t>(c.ranks));
-  std::mutex mutex;
+  RingResults results(whole, c.ranks);
   RunRanks(c.ranks, [&](Communicator& context) {
-    if (setup.before) setup.before(context.rank());
-    runtime::Arena arena(setup.memory_bytes ? setup.memory_bytes(context.rank())
-                                            : int64_t{64} << 20);
-    kernels::CpuTable table(ThreadsOf(context.rank()));
-    const Partition partition(c.partition, c.length, c.ranks);
-    const Tensors tensors = Allocate(arena, c, partition.local_tokens());
-    const kernels::Positions positions = partition.PositionsOf(context.rank());
-    const Shard queries{positions, c.length, kHeads * kHeadDim};
-    const Shard keys{positions, c.length, c.kv_heads * kHeadDim};
-    TakeInputs(whole, queries, keys, tensors);
-    const RankCost cost = Attend({whole, c, schedule, arena, context}, table, partition, tensors);
-    const std::lock_guard lock(mutex);
-    results.cost[static_cast<size_t>(context.rank())] = cost;
-    PutResults(queries, keys, tensors, results);
+    const int rank = context.rank();
+    if (setup.before) setup.before(rank);
+    const int64_t memory_bytes = setup.memory_bytes ? setup.memory_bytes(rank) : int64_t{64} << 20;
+    RunRingRank(whole, c, schedule, context, memory_bytes, results);
   });
   return results;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/base/view.h"
+#include "parallel/communicator.h"
 #include "parallel/partition.h"
 #include "parallel/ring_attention.h"
 #include "parallel/schedule.h"
@@ -74,7 +75,7 @@ struct RankCost {
 
 // Of the whole sequences, put together from what the ranks computed.
 struct RingResults {
-  explicit RingResults(const Whole& whole);
+  RingResults(const Whole& whole, int ranks);
 
   std::vector<float> out, lse, dq, dk, dv;
   std::vector<RankCost> cost;  // by rank
@@ -86,7 +87,12 @@ struct RankSetup {
   std::function<int64_t(int rank)> memory_bytes = {};
 };
 
-// Runs forward and backward on all ranks as threads.
+// Runs forward and backward on this rank and puts its tokens' results into `results`, which is all
+// ranks' if they share memory.
+void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
+                 Communicator& context, int64_t memory_bytes, RingResults& results);
+
+// On all ranks, as threads.
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
                     const RankSetup& setup = {});
 

@@ -1,0 +1,70 @@
+// The driver over MPI gives the bits that it gives over threads, with every schedule, and counts
+// the same. Run under mpirun with as many ranks as divide in more than one way.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "parallel/mpi_communicator.h"
+#include "tests/parallel/ring_case.h"
+
+namespace annulus::parallel {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Of the tokens that this rank holds: the rest of `own` is NaN.
+void ExpectBits(const std::vector<float>& own, const std::vector<float>& all, const char* what) {
+  size_t held = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (std::isnan(own[i])) continue;
+    ++held;
+    Check(own[i] == all[i], "{}[{}] is {} over MPI, {} over threads", what, i, own[i], all[i]);
+  }
+  Check(held > 0, "nothing to compare of {}", what);
+}
+
+void ExpectSameAsThreads(Communicator& world, const RingCase& c, const ScheduleSpec& schedule) {
+  const Whole whole(c);
+  RingResults own(whole, c.ranks);
+  RunRingRank(whole, c, schedule, world, int64_t{64} << 20, own);
+  const RingResults all = RunRing(whole, c, schedule);
+  ExpectBits(own.out, all.out, "out");
+  ExpectBits(own.lse, all.lse, "lse");
+  ExpectBits(own.dq, all.dq, "dq");
+  ExpectBits(own.dk, all.dk, "dk");
+  ExpectBits(own.dv, all.dv, "dv");
+  const auto rank = static_cast<size_t>(world.rank());
+  const RankCost &mine = own.cost[rank], &threads = all.cost[rank];
+  Check(mine == threads, "rank {} sent {} bytes over MPI, {} over threads", rank, mine.bytes_sent,
+        threads.bytes_sent);
+}
+
+void Run(const MpiSession& session) {
+  for (const ScheduleSpec& schedule : SchedulesFor(CreateMpiWorld(session)->size())) {
+    for (PartitionKind partition : {PartitionKind::kContiguous, PartitionKind::kZigzag}) {
+      // A communicator each, for counters begin at zero.
+      const auto world = CreateMpiWorld(session, {.deadline = 60s, .piece_bytes = 4099});
+      ExpectSameAsThreads(*world, {world->size(), partition, kernels::MaskKind::kCausal, 2, 173},
+                          schedule);
+      if (world->rank() == 0) fmt::print("{}, {}\n", Describe(schedule), NameOf(partition));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace annulus::parallel
+
+int main() {
+  const annulus::parallel::MpiSession session;
+  try {
+    annulus::parallel::Run(session);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "caught: %s\n", error.what());
+    session.Abort(2);
+  }
+}
