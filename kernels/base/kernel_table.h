@@ -76,6 +76,7 @@ class KernelTable {
 
   virtual void Zero(View) = 0;
   virtual void Copy(ConstView from, View to) = 0;  // equal sizes and dtypes, both contiguous
+  virtual void CopyStrided(const CopyStridedArgs&) = 0;
   virtual void CopyFromHost(const void* from, View to) = 0;
   virtual void CopyToHost(ConstView from, void* to) = 0;
 

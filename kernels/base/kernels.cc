@@ -268,6 +268,19 @@ void Kernels::Copy(ConstView from, View to) {
   table_.Copy(from, to);
 }
 
+void Kernels::CopyStrided(const CopyStridedArgs& args) {
+  const ConstView& from = args.from;
+  const View& to = args.to;
+  const auto last = static_cast<size_t>(to.rank - 1);
+  Check(from.rank == to.rank && from.shape == to.shape && from.dtype == to.dtype &&
+            from.stride[last] == 1 && to.stride[last] == 1 &&
+            (!args.accumulate || to.dtype == DType::kF32),
+        "strided {} of {} to {}", args.accumulate ? "add" : "copy", from.ToString(), to.ToString());
+  Count(KernelClass::kElementwise, args.accumulate ? to.size() : 0,
+        (args.accumulate ? 3 : 2) * to.size_bytes());
+  table_.CopyStrided(args);
+}
+
 void Kernels::CopyFromHost(const void* from, View to) {
   Check(to.contiguous(), "copy to the strided {}", to.ToString());
   table_.CopyFromHost(from, to);

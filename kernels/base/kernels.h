@@ -61,6 +61,7 @@ class Kernels {
   void AdamW(const AdamWArgs& args);
   void Zero(View view);
   void Copy(ConstView from, View to);
+  void CopyStrided(const CopyStridedArgs& args);
   void CopyFromHost(const void* from, View to);
   void CopyToHost(ConstView from, void* to);
   double SumOfSquares(ConstView view);

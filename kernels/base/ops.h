@@ -119,6 +119,14 @@ struct ConvertArgs {
   View to;
 };
 
+// to = from, or to += from when `accumulate` (f32 only). Equal shapes and dtypes, at any strides
+// but a unit one in the last dim; rows side by side are copied as one. No aliasing.
+struct CopyStridedArgs {
+  ConstView from;
+  View to;
+  bool accumulate = false;
+};
+
 // AdamW (Loshchilov & Hutter 2019) on flat tensors of equal size, in place:
 //   g = gradient * gradient_scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
 //   p -= lr * (m / (1-b1^step) / (sqrt(v / (1-b2^step)) + eps) + weight_decay * p)

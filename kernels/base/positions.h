@@ -1,6 +1,7 @@
 // The global positions of a rank's local tokens, as a few arithmetic progressions.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -43,6 +44,21 @@ class Positions {
     int i = 0;
     while (token >= run(i).count) token -= run(i++).count;
     return run(i).at(token);
+  }
+
+  // Those of `count` local tokens from `begin` on.
+  Positions Slice(int64_t begin, int64_t count) const {
+    Check(begin >= 0 && count >= 0 && begin + count <= tokens_, "tokens [{}, {}) of {}", begin,
+          begin + count, tokens_);
+    Positions slice;
+    for (int i = 0; i < runs_; ++i) {
+      const int64_t skipped = std::min(begin, run(i).count);
+      const int64_t taken = std::min(count, run(i).count - skipped);
+      slice.Append(run(i).Sub(skipped, taken));
+      begin -= skipped;
+      count -= taken;
+    }
+    return slice;
   }
 
   static constexpr int kMaxRuns = 4;

@@ -100,6 +100,7 @@ void CpuTable::Zero(View view) {
 void CpuTable::Copy(ConstView from, View to) {
   if (to.size() > 0) std::memcpy(to.data, from.data, static_cast<size_t>(to.size_bytes()));
 }
+void CpuTable::CopyStrided(const CopyStridedArgs& args) { cpu::CopyStrided(args, threads_); }
 void CpuTable::CopyFromHost(const void* from, View to) {
   if (to.size() > 0) std::memcpy(to.data, from, static_cast<size_t>(to.size_bytes()));
 }

@@ -45,6 +45,7 @@ class CpuTable final : public KernelTable {
   void AttentionBackwardFinish(const AttentionBackwardArgs&, View dq) override;
   void Zero(View) override;
   void Copy(ConstView from, View to) override;
+  void CopyStrided(const CopyStridedArgs&) override;
   void CopyFromHost(const void* from, View to) override;
   void CopyToHost(ConstView from, void* to) override;
   double SumOfSquares(ConstView) override;

@@ -22,6 +22,7 @@ void CrossEntropy(const CrossEntropyArgs& args, int threads);
 void Add(const AddArgs& args, int threads);
 // Also of matrices whose rows are contiguous but not side by side, and of f32 to f32.
 void Convert(ConstView from, View to, int threads);
+void CopyStrided(const CopyStridedArgs& args, int threads);
 void AdamW(const AdamWArgs& args, int threads);
 double SumOfSquares(ConstView view, int threads);
 double Sum(ConstView view, int threads);

@@ -59,6 +59,7 @@ class DryTable final : public KernelTable {
   void AttentionBackwardFinish(const AttentionBackwardArgs&, View) override {}
   void Zero(View) override {}
   void Copy(ConstView, View) override {}
+  void CopyStrided(const CopyStridedArgs&) override {}
   void CopyFromHost(const void*, View) override {}
   void CopyToHost(ConstView, void*) override {}
   double SumOfSquares(ConstView) override { return 0; }

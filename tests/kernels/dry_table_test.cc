@@ -97,6 +97,8 @@ class Step {
                     .second_moment = v,
                     .working = is_f32 ? View() : table});
     kernels_.Copy(master, m);
+    kernels_.CopyStrided({master.Slice(1, 5, 20), m.Slice(1, 1, 20)});
+    kernels_.CopyStrided({master.Slice(1, 5, 20), m.Slice(1, 1, 20), true});
     kernels_.Sum(loss);
     kernels_.SumOfSquares(gradient);
   }

@@ -108,6 +108,7 @@ TEST_F(KernelsTest, CountsBytesOfBf16) {
 // A contract that is broken is refused before any work, and costs nothing.
 TEST_F(KernelsTest, RefusesWrongShapes) {
   const View m = Tensor({4, 6}), other = Tensor({4, 5}), row = Tensor({6}), rows = Tensor({4});
+  const View columns = Tensor({6, 4}).Transposed();
   const View wrong_row = Tensor({5}), spread = Tensor({4, 12}).Slice(1, 0, 6);
   const View ids = Tensor({4}, DType::kI32), heads = Tensor({1, 4, 1, 6});
   const std::array<int64_t, 5> first{};
@@ -274,6 +275,22 @@ TEST_F(KernelsTest, RefusesWrongShapes) {
        }},
       {"zero strided", [&] { k.Zero(spread); }},
       {"copy dtype", [&] { k.Copy(rows, ids); }},
+      {"strided copy shape",
+       [&] {
+         k.CopyStrided({m, other});
+       }},
+      {"strided copy dtype",
+       [&] {
+         k.CopyStrided({rows, ids});
+       }},
+      {"strided copy columns",
+       [&] {
+         k.CopyStrided({columns, m});
+       }},
+      {"strided add",
+       [&] {
+         k.CopyStrided({ids, ids, true});
+       }},
       {"sum strided", [&] { k.Sum(spread); }},
       {"sum dtype", [&] { k.SumOfSquares(ids); }},
   };
