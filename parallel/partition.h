@@ -17,30 +17,39 @@ enum class PartitionKind : uint8_t {
 // The name the option parallel.partition gives a kind.
 std::string_view NameOf(PartitionKind kind);
 
-// A sequence of `length` tokens over `ranks` ranks. Every rank holds local_tokens() tokens; where
-// the pieces do not divide the length, positions at or past `length` are padding that a mask of
-// that length never lets attend or be attended to.
+// A sequence of `length` tokens over the ranks of a context group: `members` of a ring, each of
+// them `ranks_per_member` ranks, rank = member * ranks_per_member + place, that cut its tokens in
+// its order into equal parts. So a member's tokens are those of its ranks one after the other.
+//
+// Every rank holds local_tokens() tokens; where the parts do not divide the length, positions at or
+// past `length` are padding that a mask of that length never lets attend or be attended to.
 class Partition {
  public:
-  // Requires length >= 1, ranks >= 1.
-  Partition(PartitionKind kind, int64_t length, int ranks);
+  // Requires length, members and ranks_per_member >= 1.
+  Partition(PartitionKind kind, int64_t length, int members, int ranks_per_member = 1);
 
   PartitionKind kind() const { return kind_; }
   int64_t length() const { return length_; }
-  int ranks() const { return ranks_; }
+  int ranks() const { return members_ * ranks_per_member_; }
 
-  int64_t local_tokens() const { return local_tokens_; }
-  int64_t padding_tokens() const { return local_tokens_ * ranks_ - length_; }
+  int64_t local_tokens() const { return member_tokens_ / ranks_per_member_; }
+  int64_t padding_tokens() const { return member_tokens_ * members_ - length_; }
 
-  // Where the tokens of `rank` sit in the sequence.
+  // Where the tokens of `rank` sit in the sequence: at most two runs.
   kernels::Positions PositionsOf(int rank) const;
 
+  // The same tokens over the members of the ring alone, a rank each.
+  Partition OfMembers() const;
+
  private:
+  kernels::Positions PositionsOfMember(int member) const;
+
   PartitionKind kind_;
   int64_t length_;
-  int ranks_;
+  int members_;
+  int ranks_per_member_;
   int64_t piece_tokens_;
-  int64_t local_tokens_;
+  int64_t member_tokens_;
 };
 
 }  // namespace annulus::parallel

@@ -1,7 +1,5 @@
-// The driver against attention over the whole sequence in float64: every schedule, number of ranks,
-// partition, mask and head sharing, at lengths that divide nothing.
-#include "parallel/ring_attention.h"
-
+// Attention shared by ranks against attention over the whole sequence in float64: every schedule,
+// number of ranks, Ulysses size, partition, mask and head sharing, at lengths that divide nothing.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include <limits>
 #include <numeric>
 
+#include "parallel/context_attention.h"
 #include "tests/parallel/ring_case.h"
 
 namespace annulus::parallel {
@@ -97,8 +96,8 @@ TEST_P(RingAttentionTest, MatchesAttentionOverTheWholeSequence) {
   const Whole whole(GetParam());
   const auto truth = ReferenceOf<double>(whole);
   const auto plain = ReferenceOf<float>(whole);
-  const int64_t flops = (4 + 10) * kHeadDim * kHeads * PairsOf(whole);
-  for (const ScheduleSpec& schedule : SchedulesFor(GetParam().ranks)) {
+  const int64_t flops = (4 + 10) * kHeadDim * whole.shape.heads * PairsOf(whole);
+  for (const ScheduleSpec& schedule : SchedulesFor(GetParam().ring())) {
     SCOPED_TRACE(Describe(schedule));
     const RingResults results = RunRing(whole, GetParam(), schedule);
     ExpectClose(results.out, plain.output.out, truth.output.out, "out");
@@ -133,6 +132,42 @@ std::vector<RingCase> Cases() {
   return cases;
 }
 
+// Heads that divide evenly over the ranks and that do not, key/value heads for every query head,
+// for some, fewer than ranks, one.
+constexpr std::pair<int64_t, int64_t> kHeadCounts[] = {{8, 8}, {8, 2}, {8, 1}, {9, 3}, {10, 5}};
+
+std::vector<RingCase> UlyssesCases() {
+  std::vector<RingCase> cases;
+  size_t next = 0;
+  for (int ranks : {2, 3, 4, 6, 7, 8}) {
+    for (int ulysses = 2; ulysses <= ranks; ++ulysses) {
+      if (ranks % ulysses != 0) continue;
+      for (PartitionKind partition :
+           {PartitionKind::kContiguous, PartitionKind::kZigzag, PartitionKind::kStriped}) {
+        ++next;  // so that masks meet other heads in the next partition
+        for (MaskKind mask : {MaskKind::kCausal, MaskKind::kFull, MaskKind::kWindow,
+                              MaskKind::kDocuments, MaskKind::kBlockSparse}) {
+          const auto [heads, kv_heads] = kHeadCounts[next++ % std::size(kHeadCounts)];
+          cases.push_back({ranks, partition, mask, kv_heads, 101, DType::kF32, ulysses, heads});
+        }
+        const auto [heads, kv_heads] = kHeadCounts[next % std::size(kHeadCounts)];
+        // Ranks and whole groups without a single token.
+        cases.push_back(
+            {ranks, partition, MaskKind::kCausal, kv_heads, 3, DType::kF32, ulysses, heads});
+        cases.push_back(
+            {ranks, partition, MaskKind::kCausal, kv_heads, 61, DType::kBF16, ulysses, heads});
+      }
+      for (const auto& [heads, kv_heads] : kHeadCounts) {
+        cases.push_back({ranks, PartitionKind::kZigzag, MaskKind::kCausal, kv_heads, 47,
+                         DType::kF32, ulysses, heads});
+      }
+    }
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Ulysses, RingAttentionTest, testing::ValuesIn(UlyssesCases()),
+                         testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(Cases()),
                          testing::PrintToStringParamName());
 

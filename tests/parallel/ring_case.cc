@@ -102,26 +102,40 @@ void Write(const std::vector<float>& values, const View& view) {
 
 int ThreadsOf(int rank) { return 1 + rank % kMostThreads; }
 
-// One rank's share of every tensor.
+// One rank's share of every tensor. Held ones are the local ones where no heads are exchanged.
 struct Tensors {
-  View q, out, dout, dq, kv, dkv, lse;
+  View q, out, dout, dq, kv, dkv, held_q, held_kv, held_lse;
 };
 
-Tensors Allocate(kernels::StackMemory& memory, const RingCase& c, int64_t tokens) {
+Tensors Allocate(kernels::StackMemory& memory, const RingCase& c, const ContextGroup& group,
+                 const AttentionShape& shape) {
   const auto tensor = [&](DType dtype, std::initializer_list<int64_t> dims) {
     return memory.Allocate(dtype, dims, MemoryCategory::kActivations, "test");
   };
-  const auto heads = [&] { return tensor(c.dtype, {kBatch, tokens, kHeads, kHeadDim}); };
+  const int64_t tokens = c.MakePartition().local_tokens();
+  const auto heads = [&] { return tensor(c.dtype, {kBatch, tokens, c.heads, kHeadDim}); };
   const auto keys = [&](DType dtype) {
     return tensor(dtype, {2, kBatch, tokens, c.kv_heads * kHeadDim});
   };
-  return {heads(),
-          heads(),
-          heads(),
-          heads(),
-          keys(c.dtype),
-          keys(DType::kF32),
-          tensor(DType::kF32, {kBatch, kHeads, tokens})};
+  Tensors t{.q = heads(),
+            .out = heads(),
+            .dout = heads(),
+            .dq = heads(),
+            .kv = keys(c.dtype),
+            .dkv = keys(DType::kF32),
+            .held_q = {},
+            .held_kv = {},
+            .held_lse = {}};
+  const AttentionShape held = HeldBy(group, shape);
+  const int64_t held_tokens = c.MakePartition().OfMembers().local_tokens();
+  t.held_q = t.q;
+  t.held_kv = t.kv;
+  if (c.ulysses > 1) {
+    t.held_q = tensor(c.dtype, {kBatch, held_tokens, held.heads, kHeadDim});
+    t.held_kv = tensor(c.dtype, {2, kBatch, held_tokens, held.kv_heads * kHeadDim});
+  }
+  t.held_lse = tensor(DType::kF32, {kBatch, held.heads, held_tokens});
+  return t;
 }
 
 // The program that is run and run dry.
@@ -130,7 +144,7 @@ struct Program {
   const RingCase& c;
   const ScheduleSpec& schedule;
   runtime::Arena& arena;
-  Communicator& context;
+  const ContextGroup& group;
 };
 
 int64_t MostBytesOf(const runtime::Arena& arena, std::string_view owner) {
@@ -140,17 +154,23 @@ int64_t MostBytesOf(const runtime::Arena& arena, std::string_view owner) {
   return 0;
 }
 
-RankCost Attend(const Program& p, kernels::KernelTable& table, const Partition& partition,
-                const Tensors& t) {
+RankCost Attend(const Program& p, kernels::KernelTable& table, const Tensors& t) {
   kernels::Kernels kernels(table, p.arena);
-  RingAttention ring(kernels, p.arena, p.context, partition, p.whole.masks, p.schedule);
+  const Partition partition = p.c.MakePartition();
+  ContextAttention attention({kernels, p.arena, p.group, partition, p.whole.masks, p.schedule},
+                             p.whole.shape);
   const auto top = p.arena.Top();
-  ring.Forward(p.whole.shape, t.q, t.kv, t.out, t.lse);
-  ring.Backward(p.whole.shape, {.q = t.q, .kv = t.kv, .out = t.out, .dout = t.dout, .lse = t.lse},
-                t.dq, t.dkv);
-  Check(p.arena.Top() == top, "the driver left something on the stack");
-  return {.bytes_sent = p.context.counters().bytes_sent,
-          .messages = p.context.counters().messages,
+  attention.TakeHeads(t.q, t.kv, t.held_q, t.held_kv);
+  attention.Forward(t.held_q, t.held_kv, t.out, t.held_lse);
+  attention.Backward({.held_q = t.held_q,
+                      .held_kv = t.held_kv,
+                      .out = t.out,
+                      .dout = t.dout,
+                      .held_lse = t.held_lse},
+                     t.dq, t.dkv);
+  Check(p.arena.Top() == top, "attention left something on the stack");
+  return {.bytes_sent = p.group.counters().bytes_sent,
+          .messages = p.group.counters().messages,
           .peak_bytes = p.arena.ledger().peak_bytes(),
           .flops = kernels.counters()[kernels::KernelClass::kAttention].flops,
           .key_slots_bytes = MostBytesOf(p.arena, "keys in flight"),
@@ -159,7 +179,7 @@ RankCost Attend(const Program& p, kernels::KernelTable& table, const Partition& 
 
 // Fills the inputs of a rank, and what is to be overwritten with NaN.
 void TakeInputs(const Whole& whole, const Shard& queries, const Shard& keys, const Tensors& t) {
-  for (const View& view : {t.out, t.dq, t.dkv, t.lse}) {
+  for (const View& view : {t.held_q, t.held_kv, t.out, t.dq, t.dkv, t.held_lse}) {
     Write(std::vector<float>(static_cast<size_t>(view.size()), NAN), view);
   }
   std::vector<float> rows(static_cast<size_t>(t.q.size()));
@@ -178,13 +198,21 @@ void PutResults(const Shard& queries, const Shard& keys, const Tensors& t, RingR
   queries.Put(Read(t.dq).data(), results.dq);
   keys.Put(t.dkv.As<float>(), results.dk);
   keys.Put(t.dkv.As<float>() + t.dkv.size() / 2, results.dv);
-  const int64_t tokens = queries.positions.tokens(), length = queries.length;
-  for (int64_t row = 0; row < kBatch * kHeads; ++row) {
-    for (int64_t i = 0; i < tokens; ++i) {
-      const int64_t position = queries.positions.at(i);
-      if (position >= length) continue;
-      results.lse[static_cast<size_t>(row * length + position)] =
-          t.lse.As<float>()[row * tokens + i];
+}
+
+// The log-sum-exps of the heads and tokens that a rank holds.
+void PutLse(const RingCase& c, const ContextGroup& group, const View& lse, RingResults& results) {
+  const kernels::Positions positions =
+      c.MakePartition().OfMembers().PositionsOf(group.ring().rank());
+  const Share heads = ShareOf(c.heads, group.ulysses().rank(), c.ulysses);
+  const auto* value = lse.As<float>();
+  for (int64_t b = 0; b < kBatch; ++b) {
+    for (int64_t h = heads.begin; h < heads.end; ++h) {
+      for (int64_t i = 0; i < positions.tokens(); ++i, ++value) {
+        const int64_t row = b * c.heads + h, position = positions.at(i);
+        if (position >= c.length) continue;
+        results.lse[static_cast<size_t>(row * c.length + position)] = *value;
+      }
     }
   }
 }
@@ -212,14 +240,14 @@ std::string Describe(const ScheduleSpec& schedule) {
 Whole::Whole(const RingCase& c)
     : length(c.length),
       shape{.batch = kBatch,
-            .heads = kHeads,
+            .heads = c.heads,
             .kv_heads = c.kv_heads,
             .head_dim = kHeadDim,
             .scale = 1 / std::sqrt(static_cast<float>(kHeadDim))},
       masks(MasksOf(c)) {
   const kernels::Positions all({0, 1, length});
   inputs = reference::RandomAttentionInputs({.batch = kBatch,
-                                             .heads = kHeads,
+                                             .heads = c.heads,
                                              .kv_heads = c.kv_heads,
                                              .head_dim = kHeadDim,
                                              .scale = shape.scale,
@@ -233,7 +261,7 @@ Whole::Whole(const RingCase& c)
 
 RingResults::RingResults(const Whole& w, int ranks)
     : out(w.dout.size(), NAN),
-      lse(static_cast<size_t>(kBatch * kHeads * w.length), NAN),
+      lse(static_cast<size_t>(w.shape.batch * w.shape.heads * w.length), NAN),
       dq(w.dout.size(), NAN),
       dk(w.inputs.k.size(), NAN),
       dv(w.inputs.k.size(), NAN),
@@ -243,16 +271,17 @@ void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& sche
   static std::mutex mutex;
   runtime::Arena arena(memory_bytes);
   kernels::CpuTable table(ThreadsOf(context.rank()));
-  const Partition partition(c.partition, c.length, c.ranks);
-  const Tensors tensors = Allocate(arena, c, partition.local_tokens());
-  const kernels::Positions positions = partition.PositionsOf(context.rank());
-  const Shard queries{positions, c.length, kHeads * kHeadDim};
+  const ContextGroup group(context, c.ulysses);
+  const Tensors tensors = Allocate(arena, c, group, whole.shape);
+  const kernels::Positions positions = c.MakePartition().PositionsOf(context.rank());
+  const Shard queries{positions, c.length, c.heads * kHeadDim};
   const Shard keys{positions, c.length, c.kv_heads * kHeadDim};
   TakeInputs(whole, queries, keys, tensors);
-  const RankCost cost = Attend({whole, c, schedule, arena, context}, table, partition, tensors);
+  const RankCost cost = Attend({whole, c, schedule, arena, group}, table, tensors);
   const std::lock_guard lock(mutex);
   results.cost[static_cast<size_t>(context.rank())] = cost;
   PutResults(queries, keys, tensors, results);
+  PutLse(c, group, tensors.held_lse, results);
 }
 
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
@@ -272,9 +301,9 @@ RankCost RunRingDry(const Whole& whole, const RingCase& c, const ScheduleSpec& s
   kernels::DryTable table(modelled);
   runtime::Arena arena = runtime::Arena::Dry();
   DryCommunicator context(rank, c.ranks);
-  const Partition partition(c.partition, c.length, c.ranks);
-  const Tensors tensors = Allocate(arena, c, partition.local_tokens());
-  return Attend({whole, c, schedule, arena, context}, table, partition, tensors);
+  const ContextGroup group(context, c.ulysses);
+  const Tensors tensors = Allocate(arena, c, group, whole.shape);
+  return Attend({whole, c, schedule, arena, group}, table, tensors);
 }
 
 }  // namespace annulus::parallel

@@ -12,12 +12,16 @@
 
 #include "kernels/base/view.h"
 #include "parallel/communicator.h"
+#include "parallel/context_attention.h"
 #include "parallel/partition.h"
-#include "parallel/ring_attention.h"
 #include "parallel/schedule.h"
 #include "tests/reference/attention_reference.h"
 
 namespace annulus::parallel {
+
+constexpr int64_t kHeads = 4;
+constexpr int64_t kHeadDim = 20;
+constexpr int64_t kBatch = 2;
 
 struct RingCase {
   int ranks;
@@ -26,18 +30,20 @@ struct RingCase {
   int64_t kv_heads;
   int64_t length;
   kernels::DType dtype = kernels::DType::kF32;
+  int ulysses = 1;  // of the ranks, those that spread the heads among them
+  int64_t heads = kHeads;
+
+  int ring() const { return ranks / ulysses; }
+  Partition MakePartition() const { return {partition, length, ring(), ulysses}; }
 
   friend void PrintTo(const RingCase& c, std::ostream* out) {
     std::string mask(kernels::NameOf(c.mask));
     std::replace(mask.begin(), mask.end(), '-', '_');
-    *out << fmt::format("P{}_{}_{}_kv{}_n{}_{}", c.ranks, NameOf(c.partition), mask, c.kv_heads,
-                        c.length, NameOf(c.dtype));
+    *out << fmt::format("P{}_{}_{}_h{}_kv{}_n{}_{}_U{}", c.ranks, NameOf(c.partition), mask,
+                        c.heads, c.kv_heads, c.length, NameOf(c.dtype), c.ulysses);
   }
 };
 
-constexpr int64_t kHeads = 4;
-constexpr int64_t kHeadDim = 20;
-constexpr int64_t kBatch = 2;
 // Every schedule that differs from the others on so many ranks.
 std::vector<ScheduleSpec> SchedulesFor(int ranks);
 std::string Describe(const ScheduleSpec& schedule);

@@ -20,7 +20,7 @@ class RingCostTest : public testing::TestWithParam<RingCase> {};
 
 TEST_P(RingCostTest, ADryRunCountsWhatARunTakes) {
   const Whole whole(GetParam());
-  for (const ScheduleSpec& schedule : SchedulesFor(GetParam().ranks)) {
+  for (const ScheduleSpec& schedule : SchedulesFor(GetParam().ring())) {
     SCOPED_TRACE(Describe(schedule));
     const RingResults results = RunRing(whole, GetParam(), schedule);
     for (int rank = 0; rank < GetParam().ranks; ++rank) {
@@ -37,7 +37,7 @@ TEST_P(RingCostTest, ResultsDoNotDependOnWhoIsLate) {
   const Whole whole(GetParam());
   const int ranks = GetParam().ranks;
   const auto bits = [](const RingResults& r) { return std::tie(r.out, r.lse, r.dq, r.dk, r.dv); };
-  for (const ScheduleSpec& schedule : SchedulesFor(ranks)) {
+  for (const ScheduleSpec& schedule : SchedulesFor(GetParam().ring())) {
     const RingResults first =
         RunRing(whole, GetParam(), schedule, {.before = [ranks](int rank) {
                   std::this_thread::sleep_for(milliseconds(2 * (ranks - rank)));
@@ -60,6 +60,16 @@ std::vector<RingCase> Cases() {
     }
   }
   cases.push_back({4, PartitionKind::kZigzag, MaskKind::kCausal, 4, 67, DType::kBF16});
+  for (int ulysses : {2, 3, 6}) {
+    for (DType dtype : {DType::kF32, DType::kBF16}) {
+      for (int64_t kv_heads : {1, 4, 12}) {
+        cases.push_back({6, PartitionKind::kZigzag, MaskKind::kCausal, kv_heads, 85, dtype, ulysses,
+                         /*heads=*/12});
+      }
+      cases.push_back({6, PartitionKind::kContiguous, MaskKind::kWindow, 5, 85, dtype, ulysses,
+                       /*heads=*/10});
+    }
+  }
   return cases;
 }
 
@@ -92,6 +102,22 @@ TEST(RingCost, InBlocksIsWhatTheDocumentationSays) {
       EXPECT_EQ(cost.bytes_sent, sent * block);
       EXPECT_EQ(cost.key_slots_bytes, expected.keys_held * block);
       EXPECT_EQ(cost.gradient_slots_bytes, expected.gradients_held * block);
+    }
+  }
+}
+
+// What a rank sends around attention, in bytes of its local queries (MHA): of q, k, v and out there
+// in forward, of out, dout, dq, dk and dv in backward, as many as the group has other ranks.
+TEST(UlyssesCost, IsNineTensorsWhereHeadsDivideEvenly) {
+  for (int ranks : {2, 4, 8}) {
+    const RingCase c{ranks,      PartitionKind::kZigzag, MaskKind::kCausal, 8, 128, DType::kF32,
+                     ranks,
+                     /*heads=*/8};
+    const int64_t queries = kBatch * (128 / ranks) * 8 * kHeadDim * 4;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const RankCost cost = RunRingDry(Whole(c), c, {}, rank);
+      EXPECT_EQ(cost.bytes_sent, 9 * queries * (ranks - 1) / ranks);
+      EXPECT_EQ(cost.key_slots_bytes, 0);
     }
   }
 }
