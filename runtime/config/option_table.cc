@@ -3,6 +3,7 @@
 
 #include "runtime/config/option_types.h"
 #include "runtime/config/options.h"
+#include "runtime/config/strategy.h"
 
 namespace annulus::runtime {
 namespace {
@@ -122,6 +123,15 @@ std::vector<Option> Optimizer() {
   };
 }
 
+Names<ContextStrategy> StrategyNames() {
+  Names<ContextStrategy> names;
+  for (const StrategyTraits& traits : Strategies()) {
+    names.choices.push_back({traits.name, traits.strategy});
+  }
+  names.choices.push_back({NameOf(ContextStrategy::kAuto), ContextStrategy::kAuto});
+  return names;
+}
+
 std::vector<Option> ParallelAndAttention() {
   return {
       OPTION(parallel.context_size, (Whole<int>{"RANKS", 0, kMostRanks}),
@@ -131,8 +141,12 @@ std::vector<Option> ParallelAndAttention() {
                                     {"striped", PartitionKind::kStriped},
                                     {"contiguous", PartitionKind::kContiguous}}}),
              "which tokens of a sequence a rank holds"),
-      OPTION(parallel.strategy, (Names<ContextStrategy>{{{"ring", ContextStrategy::kRing}}}),
-             "how queries meet the keys of other ranks"),
+      OPTION(parallel.strategy, StrategyNames(),
+             "how queries meet the keys of other ranks; auto: what sends least"),
+      OPTION(parallel.ulysses_size, (Whole<int>{"RANKS", 0, kMostRanks}),
+             "ranks that spread the heads among them, with strategy=hybrid; 0: what sends least"),
+      OPTION(parallel.node_size, (Whole<int>{"RANKS", 0, kMostRanks}),
+             "ranks of a node, with strategy=double-ring; 0: as they were started"),
       OPTION(parallel.transport,
              (Names<TransportKind>{{{"auto", TransportKind::kAuto},
                                     {"mpi", TransportKind::kMpi},

@@ -92,8 +92,15 @@ struct OptimizerOptions {
   bool operator==(const OptimizerOptions&) const = default;
 };
 
-// How queries meet the keys of other ranks.
-enum class ContextStrategy : uint8_t { kRing };
+// How queries meet the keys of other ranks; strategy.h has what each one takes.
+enum class ContextStrategy : uint8_t {
+  kRing,        // keys go round
+  kAllGather,   // keys go straight to every rank
+  kDoubleRing,  // keys go round a node, and nodes' keys round the nodes
+  kUlysses,     // every rank takes all tokens of some of the heads
+  kHybrid,      // Ulysses within groups of ulysses_size ranks, a ring across them
+  kAuto,        // one of these, by what a plan of each costs; a run's set-up replaces it
+};
 
 enum class TransportKind : uint8_t { kAuto, kMpi, kThreads };
 
@@ -101,6 +108,12 @@ struct ParallelOptions {
   int context_size = 0;  // ranks that share a sequence; 0: all ranks; Validate() replaces it
   parallel::PartitionKind partition = parallel::PartitionKind::kZigzag;
   ContextStrategy strategy = ContextStrategy::kRing;
+  // Ranks that spread the heads among them; 0: what the strategy makes of it. Validate() replaces
+  // it, but for strategy = auto and for hybrid, where a plan of each size decides.
+  int ulysses_size = 0;
+  // Ranks of a node, with strategy = double-ring; 0: as the ranks were placed. A run's set-up
+  // replaces it.
+  int node_size = 0;
   TransportKind transport = TransportKind::kAuto;
   double timeout_s = 60;  // of one wait for a peer
 

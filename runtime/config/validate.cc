@@ -5,24 +5,12 @@
 
 #include "kernels/base/error.h"
 #include "runtime/config/attention_mask.h"
+#include "runtime/config/divisors.h"
+#include "runtime/config/strategy.h"
 #include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
 namespace {
-
-// "1, 2, 3 or 6".
-std::string Divisors(int64_t number) {
-  std::vector<int64_t> divisors;
-  for (int64_t d = 1; d <= number / d; ++d) {
-    if (number % d != 0) continue;
-    divisors.push_back(d);
-    if (d != number / d) divisors.push_back(number / d);
-  }
-  std::sort(divisors.begin(), divisors.end());
-  if (divisors.size() == 1) return fmt::format("{}", divisors[0]);
-  return fmt::format("{} or {}", fmt::join(divisors.begin(), divisors.end() - 1, ", "),
-                     divisors.back());
-}
 
 // The multiples of `of` next to `number`: "64 or 66".
 std::string NearMultiples(int64_t number, int64_t of) {
@@ -36,7 +24,7 @@ void ResolveModel(ModelOptions& model) {
   if (heads % model.num_key_value_heads != 0) {
     ThrowConfigError(
         "model.num_key_value_heads = {} does not divide num_attention_heads = {}; choose {}",
-        model.num_key_value_heads, heads, Divisors(heads));
+        model.num_key_value_heads, heads, Alternatives(DivisorsOf(heads)));
   }
   const bool derived = model.head_dim == 0;
   if (derived && model.hidden_size % heads != 0) {
@@ -87,7 +75,7 @@ void ResolveParallel(ParallelOptions& parallel, int ranks, int world_size) {
   if (parallel.context_size == 0) parallel.context_size = world_size;
   if (world_size % parallel.context_size != 0) {
     ThrowConfigError("parallel.context_size = {} does not divide {} ranks; choose {}",
-                     parallel.context_size, world_size, Divisors(world_size));
+                     parallel.context_size, world_size, Alternatives(DivisorsOf(world_size)));
   }
 }
 
@@ -159,6 +147,7 @@ void Validate(RunConfig& config, int world_size) {
   CheckSchedule(config.train);
   ResolveParallel(config.parallel, config.ranks, world_size);
   CheckBatch(config.train, config.parallel, world_size);
+  ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
 }

@@ -29,21 +29,24 @@ View Wide(const DecoderShape& d, const SequenceShape& s) { return Rows(d.interme
 View Heads(const DecoderShape& d, const SequenceShape& s) {
   return View(nullptr, d.dtype, {s.batch, s.tokens(), d.num_attention_heads, d.head_dim});
 }
-View KeyValue(const DecoderShape& d, const SequenceShape& s) {
-  return View(nullptr, d.dtype, {2, s.batch, s.tokens(), d.kv_size()});
+View HeldQuery(const DecoderShape& d, const SequenceShape& s) {
+  return View(nullptr, d.dtype, {s.batch, s.held_tokens(), s.held.heads, d.head_dim});
 }
-View LogSumExp(const DecoderShape& d, const SequenceShape& s) {
-  return View(nullptr, kernels::DType::kF32, {s.batch, d.num_attention_heads, s.tokens()});
+View HeldKeyValue(const DecoderShape& d, const SequenceShape& s) {
+  return View(nullptr, d.dtype, {2, s.batch, s.held_tokens(), s.held.kv_heads * d.head_dim});
+}
+View HeldLogSumExp(const DecoderShape&, const SequenceShape& s) {
+  return View(nullptr, kernels::DType::kF32, {s.batch, s.held.heads, s.held_tokens()});
 }
 
 using L = LayerActivations;
 constexpr std::array<Field, 13> kFields = {{
     {&L::input_rstd, RowScalars, KeptUnder::kMlpRecompute, "attention norm"},
     {&L::input_normed, Hidden, KeptUnder::kMlpRecompute, "attention norm"},
-    {&L::query, Heads, KeptUnder::kMlpRecompute, "attention q, k, v"},
-    {&L::key_value, KeyValue, KeptUnder::kMlpRecompute, "attention q, k, v"},
+    {&L::query, HeldQuery, KeptUnder::kMlpRecompute, "attention q, k, v"},
+    {&L::key_value, HeldKeyValue, KeptUnder::kMlpRecompute, "attention q, k, v"},
     {&L::attention, Heads, KeptUnder::kAlways, "attention output"},
-    {&L::log_sum_exp, LogSumExp, KeptUnder::kAlways, "attention log-sum-exp"},
+    {&L::log_sum_exp, HeldLogSumExp, KeptUnder::kAlways, "attention log-sum-exp"},
     {&L::middle, Hidden, KeptUnder::kMlpRecompute, "residual stream"},
     {&L::middle_rstd, RowScalars, KeptUnder::kNoRecompute, "mlp norm"},
     {&L::middle_normed, Hidden, KeptUnder::kNoRecompute, "mlp norm"},

@@ -11,16 +11,18 @@
 namespace annulus::runtime {
 
 // The layer's input x [N,C] is the output of the layer before. Elements are of DecoderShape::dtype,
-// but for the reciprocal deviations and log_sum_exp, which are f32.
+// but for the reciprocal deviations and log_sum_exp, which are f32. What attention reads is kept as
+// this rank attends with it: h of the heads and hkv key/value heads, of the U*T tokens of its
+// Ulysses group (parallel/context_attention.h); U = 1 leaves H, Hkv and T.
 struct LayerActivations {
-  kernels::View input_rstd;     // [N]
-  kernels::View input_normed;   // [N,C]
-  kernels::View query;          // [B,T,H,D], rotated
-  kernels::View key_value;      // [2,B,T,Hkv*D]: rotated keys, then values; the block that travels
-  kernels::View attention;      // [B,T,H,D]
-  kernels::View log_sum_exp;    // [B,H,T]
-  kernels::View middle;         // [N,C], the residual stream between attention and MLP
-  kernels::View middle_rstd;    // [N]
+  kernels::View input_rstd;    // [N]
+  kernels::View input_normed;  // [N,C]
+  kernels::View query;         // [B,U*T,h,D], rotated
+  kernels::View key_value;     // [2,B,U*T,hkv*D]: rotated keys, then values; the block that travels
+  kernels::View attention;     // [B,T,H,D]
+  kernels::View log_sum_exp;   // [B,h,U*T]
+  kernels::View middle;        // [N,C], the residual stream between attention and MLP
+  kernels::View middle_rstd;   // [N]
   kernels::View middle_normed;  // [N,C]
   kernels::View gate;           // [N,F]
   kernels::View up;             // [N,F]

@@ -21,10 +21,11 @@ RopeTables Decoder::MakeRopeTables(const SequenceShape& sequence) const {
                                     MemoryCategory::kBatch, "rotary tables");
   };
   RopeTables rope{.cosine = allocate(), .sine = allocate()};
-  context_.kernels.RopeTable({.positions = sequence.partition.PositionsOf(context_.context.rank()),
-                              .theta = options_.shape.rope_theta,
-                              .cosine = rope.cosine,
-                              .sine = rope.sine});
+  context_.kernels.RopeTable(
+      {.positions = sequence.partition.PositionsOf(context_.context.all().rank()),
+       .theta = options_.shape.rope_theta,
+       .cosine = rope.cosine,
+       .sine = rope.sine});
   return rope;
 }
 
@@ -49,9 +50,10 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
   const size_t layers = weight_.layers.size();
   MemoryScope scope(memory);
   const RopeTables rope = MakeRopeTables(sequence);
-  parallel::RingAttention ring(context_.kernels, memory, context_.context, sequence.partition,
-                               sequence.masks);
-  const DecoderLayer::Environment environment{shape, sequence, context_, rope, ring};
+  parallel::ContextAttention attention({context_.kernels, memory, context_.context,
+                                        sequence.partition, sequence.masks, options_.schedule},
+                                       AttentionOf(shape, sequence.batch));
+  const DecoderLayer::Environment environment{shape, sequence, context_, rope, attention};
 
   // Lives through the whole pass, below what forward pushes and backward pops.
   const View dx = memory.Allocate(shape.dtype, {sequence.rows(), shape.hidden_size},
@@ -91,9 +93,10 @@ void Decoder::Forward(const SequenceShape& sequence, const MicroBatch& batch) co
   const DecoderShape& shape = options_.shape;
   MemoryScope scope(memory);
   const RopeTables rope = MakeRopeTables(sequence);
-  parallel::RingAttention ring(context_.kernels, memory, context_.context, sequence.partition,
-                               sequence.masks);
-  const DecoderLayer::Environment environment{shape, sequence, context_, rope, ring};
+  parallel::ContextAttention attention({context_.kernels, memory, context_.context,
+                                        sequence.partition, sequence.masks, options_.schedule},
+                                       AttentionOf(shape, sequence.batch));
+  const DecoderLayer::Environment environment{shape, sequence, context_, rope, attention};
 
   // Every layer reads the residual stream and leaves it in place.
   const View x = Embed(sequence, batch.tokens);

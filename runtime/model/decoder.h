@@ -24,6 +24,7 @@ class Decoder {
     const DecoderShape& shape;
     Recompute recompute = Recompute::kNone;
     int64_t loss_chunk_tokens = 0;  // 0: DefaultLossChunkTokens
+    parallel::ScheduleSpec schedule = {};
   };
   // `weight` is of shape.dtype, `gradient` f32.
   Decoder(const Options& options, const StepContext& context, DecoderTensors weight,

@@ -1,7 +1,5 @@
 #include "runtime/model/decoder_layer.h"
 
-#include <cmath>
-
 namespace annulus::runtime {
 namespace {
 
@@ -34,12 +32,17 @@ void DecoderLayer::LinearBackwardWeight(ConstView dy, ConstView x, View dweight)
   env_.context.kernels.MatMul({.a = dy.Transposed(), .b = x, .c = dweight, .accumulate = true});
 }
 
-parallel::AttentionShape DecoderLayer::Attention() const {
-  return {.batch = env_.sequence.batch,
-          .heads = env_.shape.num_attention_heads,
-          .kv_heads = env_.shape.num_key_value_heads,
-          .head_dim = env_.shape.head_dim,
-          .scale = 1.0f / std::sqrt(static_cast<float>(env_.shape.head_dim))};
+View DecoderLayer::AllocateQueries(DType dtype, std::string_view owner) {
+  return env_.context.memory.Allocate(dtype,
+                                      {env_.sequence.batch, env_.sequence.tokens(),
+                                       env_.shape.num_attention_heads, env_.shape.head_dim},
+                                      MemoryCategory::kActivations, owner);
+}
+
+View DecoderLayer::AllocateKeyValues(DType dtype, std::string_view owner) {
+  return env_.context.memory.Allocate(
+      dtype, {2, env_.sequence.batch, env_.sequence.tokens(), env_.shape.kv_size()},
+      MemoryCategory::kActivations, owner);
 }
 
 void DecoderLayer::Rotate(View query, View key_value, bool inverse) {
@@ -59,10 +62,18 @@ void DecoderLayer::ProjectAttentionInputs(ConstView x, LayerActivations& a) {
                                 .eps = env_.shape.rms_norm_eps,
                                 .y = a.input_normed,
                                 .rstd = a.input_rstd});
-  Linear(a.input_normed, weight_.q_proj, AsRows(a.query, rows));
-  Linear(a.input_normed, weight_.k_proj, AsRows(Half(a.key_value, 0), rows));
-  Linear(a.input_normed, weight_.v_proj, AsRows(Half(a.key_value, 1), rows));
-  Rotate(a.query, a.key_value, /*inverse=*/false);
+  MemoryScope scope(env_.context.memory);
+  View query = a.query, key_value = a.key_value;
+  if (env_.attention.exchanges()) {
+    constexpr std::string_view kOwner = "attention q, k, v";
+    query = AllocateQueries(env_.shape.dtype, kOwner);
+    key_value = AllocateKeyValues(env_.shape.dtype, kOwner);
+  }
+  Linear(a.input_normed, weight_.q_proj, AsRows(query, rows));
+  Linear(a.input_normed, weight_.k_proj, AsRows(Half(key_value, 0), rows));
+  Linear(a.input_normed, weight_.v_proj, AsRows(Half(key_value, 1), rows));
+  Rotate(query, key_value, /*inverse=*/false);
+  env_.attention.TakeHeads(query, key_value, a.query, a.key_value);
 }
 
 void DecoderLayer::AddAttentionOutput(ConstView x, LayerActivations& a) {
@@ -83,7 +94,7 @@ void DecoderLayer::ExpandMlp(LayerActivations& a) {
 
 void DecoderLayer::Forward(ConstView x, LayerActivations& a) {
   ProjectAttentionInputs(x, a);
-  env_.ring.Forward(Attention(), a.query, a.key_value, a.attention, a.log_sum_exp);
+  env_.attention.Forward(a.query, a.key_value, a.attention, a.log_sum_exp);
   AddAttentionOutput(x, a);
   ExpandMlp(a);
   env_.context.kernels.Copy(a.middle, a.output);
@@ -126,34 +137,27 @@ void DecoderLayer::BackwardMlp(const LayerActivations& a, View dx) {
 }
 
 void DecoderLayer::BackwardAttention(ConstView x, const LayerActivations& a, View dx) {
+  constexpr std::string_view kOwner = "attention gradient";
   kernels::StackMemory& memory = env_.context.memory;
   const DecoderShape& shape = env_.shape;
-  const SequenceShape& s = env_.sequence;
-  const int64_t rows = s.rows();
-  const auto allocate = [&](DType dtype, std::initializer_list<int64_t> dims) {
-    return memory.Allocate(dtype, dims, MemoryCategory::kActivations, "attention gradient");
-  };
-  const auto allocate_key_value = [&](DType dtype) {
-    return allocate(dtype, {2, s.batch, s.tokens(), shape.kv_size()});
-  };
-  const auto allocate_heads = [&] {
-    return allocate(shape.dtype, {s.batch, s.tokens(), shape.num_attention_heads, shape.head_dim});
-  };
+  const int64_t rows = env_.sequence.rows();
   MemoryScope scope(memory);
-  const View dquery = allocate_heads();
-  const View dkey_value = allocate_key_value(shape.dtype);
+  const View dquery = AllocateQueries(shape.dtype, kOwner);
+  const View dkey_value = AllocateKeyValues(shape.dtype, kOwner);
   {
     MemoryScope output(memory);
     // Sums over the queries of all ranks, f32 until they are complete and rotated.
     const bool is_f32 = shape.dtype == DType::kF32;
-    const View sums = is_f32 ? dkey_value : allocate_key_value(DType::kF32);
-    const View dout = allocate_heads();
+    const View sums = is_f32 ? dkey_value : AllocateKeyValues(DType::kF32, kOwner);
+    const View dout = AllocateQueries(shape.dtype, kOwner);
     LinearBackwardWeight(dx, AsRows(a.attention, rows), gradient_->o_proj);
     LinearBackwardInput(dx, weight_.o_proj, AsRows(dout, rows));
-    env_.ring.Backward(
-        Attention(),
-        {.q = a.query, .kv = a.key_value, .out = a.attention, .dout = dout, .lse = a.log_sum_exp},
-        dquery, sums);
+    env_.attention.Backward({.held_q = a.query,
+                             .held_kv = a.key_value,
+                             .out = a.attention,
+                             .dout = dout,
+                             .held_lse = a.log_sum_exp},
+                            dquery, sums);
     Rotate(dquery, sums, /*inverse=*/true);
     if (!is_f32) env_.context.kernels.Convert({.from = sums, .to = dkey_value});
   }
@@ -163,7 +167,8 @@ void DecoderLayer::BackwardAttention(ConstView x, const LayerActivations& a, Vie
   LinearBackwardWeight(dq, a.input_normed, gradient_->q_proj);
   LinearBackwardWeight(dk, a.input_normed, gradient_->k_proj);
   LinearBackwardWeight(dv, a.input_normed, gradient_->v_proj);
-  const View dnormed = allocate(shape.dtype, {rows, shape.hidden_size});
+  const View dnormed =
+      memory.Allocate(shape.dtype, {rows, shape.hidden_size}, MemoryCategory::kActivations, kOwner);
   LinearBackwardInput(dq, weight_.q_proj, dnormed);
   LinearBackwardInput(dk, weight_.k_proj, dnormed, /*accumulate=*/true);
   LinearBackwardInput(dv, weight_.v_proj, dnormed, /*accumulate=*/true);

@@ -3,7 +3,7 @@
 //   middle = x + Attention(RmsNorm(x)) W_o      output = middle + SwiGlu(RmsNorm(middle)) W_down
 #pragma once
 
-#include "parallel/ring_attention.h"
+#include "parallel/context_attention.h"
 #include "runtime/model/activations.h"
 #include "runtime/model/parameters.h"
 
@@ -23,7 +23,7 @@ class DecoderLayer {
     const SequenceShape& sequence;
     const StepContext& context;
     const RopeTables& rope;
-    parallel::RingAttention& ring;
+    parallel::ContextAttention& attention;
   };
   DecoderLayer(const Environment& environment, const LayerTensors& weight,
                const LayerTensors* gradient)
@@ -40,8 +40,11 @@ class DecoderLayer {
   void Backward(ConstView x, const LayerActivations& a, View dx);
 
  private:
-  parallel::AttentionShape Attention() const;
   void Rotate(View query, View key_value, bool inverse);
+  // Local [B,T,H,D] and [2,B,T,Hkv*D], each in `dtype`: what attention's inputs are projected to
+  // and their gradients come home to.
+  View AllocateQueries(kernels::DType dtype, std::string_view owner);
+  View AllocateKeyValues(kernels::DType dtype, std::string_view owner);
   void ProjectAttentionInputs(ConstView x, LayerActivations& a);
   void AddAttentionOutput(ConstView x, LayerActivations& a);
   void ExpandMlp(LayerActivations& a);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "runtime/config/strategy.h"
 #include "runtime/io/format.h"
 #include "runtime/memory/os_memory.h"
 
@@ -80,7 +81,8 @@ std::string CategoryTable(const std::vector<RankMemory>& ranks, const RankGroup&
 RankMemory PredictedMemory(const RunConfig& config, const DecoderShape& shape,
                            const RankPlan& plan) {
   const int64_t length = config.train.sequence_length;
-  const parallel::Partition partition(config.parallel.partition, length, plan.place.context_size);
+  const parallel::Partition partition =
+      PartitionOf(config.parallel, length, plan.place.context_size);
   return {.rank = plan.place.world_rank(),
           .predicted = plan.ledger.peak_by_category(),
           .predicted_peak_bytes = plan.ledger.peak_bytes(),

@@ -83,6 +83,9 @@ ParityReport Compare(const Gradients& many, const Gradients& one, const Paramete
 RunConfig OnOneRank(RunConfig config) {
   config.ranks = 1;
   config.parallel.context_size = 1;
+  config.parallel.strategy = ContextStrategy::kRing;
+  config.parallel.ulysses_size = 0;
+  config.parallel.node_size = 0;
   return config;
 }
 

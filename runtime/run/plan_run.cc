@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "kernels/base/error.h"
 #include "kernels/cpu/cpu_table.h"
 #include "parallel/local_communicator.h"
 #include "runtime/config/attention_mask.h"
+#include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
 #include "runtime/io/format.h"
 #include "runtime/report/run_directory.h"
@@ -19,6 +21,14 @@ namespace {
 constexpr int64_t kTextVocabulary = 256;
 
 int64_t FlopsOf(const StepCost& step) { return step.work.model_flops(); }
+
+RankPlace PlaceOf(const RunConfig& config, int rank, int ranks) {
+  const int context_size = config.parallel.context_size;
+  return {.context_rank = rank % context_size,
+          .context_size = context_size,
+          .data_index = rank / context_size,
+          .data_size = ranks / context_size};
+}
 
 // What each phase costs on rank after rank.
 void AddRank(const RankPlan& rank, std::vector<PhasePlan>& phases) {
@@ -39,12 +49,35 @@ double MaskArea(const FullPlan& plan, const PhasePlan& phase) {
   return of(phase.attention_flops) / (per_pair * sequences * of(phase.length) * of(phase.length));
 }
 
+nlohmann::ordered_json StrategyJson(const StrategyChoice& choice) {
+  const auto to_json = [](const StrategyCost& cost) {
+    return nlohmann::ordered_json{{"name", NameOf(cost.parallel.strategy)},
+                                  {"ulysses_size", cost.parallel.ulysses_size}};
+  };
+  nlohmann::ordered_json json = to_json(choice.candidates.at(choice.chosen));
+  if (choice.candidates.size() == 1) return json;
+  json["candidates"] = nlohmann::ordered_json::array();
+  for (const StrategyCost& cost : choice.candidates) {
+    nlohmann::ordered_json candidate = to_json(cost);
+    candidate["bytes_sent"] = cost.bytes_sent;
+    candidate["peak_bytes"] = cost.peak_bytes;
+    json["candidates"].push_back(candidate);
+  }
+  return json;
+}
+
 }  // namespace
 
 FullPlan MakePlan(const RunConfig& given) {
   const int ranks = std::max(given.ranks, 1);
   FullPlan plan{.config = given, .shape = {}};
   Validate(plan.config, ranks);
+  if (NeedsNodes(plan.config.parallel)) {
+    ThrowConfigError(
+        "parallel.strategy = {} goes by nodes, and a plan does not see where ranks will be placed: "
+        "say by parallel.node_size how many of a context group share a node",
+        NameOf(plan.config.parallel.strategy));
+  }
   plan.shape =
       ShapeOf(plan.config, given.model.vocab_size > 0 ? given.model.vocab_size : kTextVocabulary);
   plan.config.model.vocab_size = plan.shape.vocab_size;
@@ -52,13 +85,19 @@ FullPlan MakePlan(const RunConfig& given) {
   for (const ContextPhase& phase : plan.config.train.Phases()) {
     plan.phases.push_back({.length = phase.length, .steps = phase.steps});
   }
-  const int context_size = plan.config.parallel.context_size;
+  const auto plan_rank = [&](const RunConfig& config, int rank) {
+    return PlanRank(config, plan.shape, table, PlaceOf(config, rank, ranks));
+  };
+  plan.strategy = PlanStrategies(plan.config, [&](const RunConfig& candidate) {
+    StrategyCost most;
+    for (int rank = 0; rank < candidate.parallel.context_size; ++rank) {
+      most = Most(most, CostOf(candidate, plan_rank(candidate, rank)));
+    }
+    return most;
+  });
+  plan.config.parallel = plan.strategy.parallel();
   for (int rank = 0; rank < ranks; ++rank) {
-    const RankPlan rank_plan = PlanRank(plan.config, plan.shape, table,
-                                        {.context_rank = rank % context_size,
-                                         .context_size = context_size,
-                                         .data_index = rank / context_size,
-                                         .data_size = ranks / context_size});
+    const RankPlan rank_plan = plan_rank(plan.config, rank);
     CheckBudget(plan.config, rank_plan);
     plan.memory.push_back(PredictedMemory(plan.config, plan.shape, rank_plan));
     AddRank(rank_plan, plan.phases);
@@ -96,6 +135,7 @@ std::string PlanText(const FullPlan& plan) {
                   fmt::format("{:.1f}%", 100 * phase.balance), FormatBytes(phase.traffic_bytes),
                   FormatDuration(phase.predicted_step_ms / 1e3)});
   }
+  text += "strategy: " + DescribeChoice(plan.strategy, plan.config.memory.budget_bytes) + "\n";
   text += "mask: " + DescribeMask(plan.config.attention) + "\n" + table.ToString();
   if (plan.flops_are_most()) {
     text +=
@@ -108,6 +148,7 @@ std::string PlanText(const FullPlan& plan) {
 
 nlohmann::ordered_json ToJson(const FullPlan& plan) {
   nlohmann::ordered_json json = MemoryJson(plan.memory);
+  json["strategy"] = StrategyJson(plan.strategy);
   json["phases"] = nlohmann::ordered_json::array();
   for (const PhasePlan& phase : plan.phases) {
     json["phases"].push_back({{"sequence_length", phase.length},

@@ -7,6 +7,7 @@
 
 #include "runtime/config/run_config.h"
 #include "runtime/report/memory_report.h"
+#include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
 
@@ -28,6 +29,7 @@ struct PhasePlan {
 struct FullPlan {
   RunConfig config;  // resolved
   DecoderShape shape;
+  StrategyChoice strategy = {};  // config has what it chose
   std::vector<RankMemory> memory = {};
   std::vector<PhasePlan> phases = {};
 

@@ -6,15 +6,16 @@
 #include <array>
 
 #include "kernels/base/error.h"
+#include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
 #include "runtime/run/together.h"
 
 namespace annulus::runtime {
 namespace {
 
-Placement PlaceRank(const RunConfig& config, parallel::Communicator& world,
+// `hosts` of all ranks, this one's among them.
+Placement PlaceRank(const RunConfig& config, const std::vector<std::string>& hosts,
                     const std::string& host) {
-  const std::vector<std::string> hosts = world.AllGatherText(host);
   const auto here = static_cast<int>(std::count(hosts.begin(), hosts.end(), host));
   Placement placement = ReadPlacement(here, config.device.threads);
   placement.ranks = RanksSharingCores(placement, here);
@@ -94,8 +95,20 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
                   .host = HostName(),
                   .table = nullptr,
                   .plan = {}};
-  setup.placement = PlaceRank(setup.config, world, setup.host);
+  const std::vector<std::string> hosts = world.AllGatherText(setup.host);
+  setup.placement = PlaceRank(setup.config, hosts, setup.host);
   setup.table = std::make_unique<kernels::CpuTable>(ThreadsPerRank(setup.placement));
+  ResolveNodes(setup.config.parallel, hosts);
+  setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
+    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place());
+    StrategyCost cost = CostOf(candidate, plan);
+    std::array<double, 2> most{cost.bytes_sent, cost.peak_bytes};
+    world.AllReduceMax(most);
+    cost.bytes_sent = most[0];
+    cost.peak_bytes = most[1];
+    return cost;
+  });
+  setup.config.parallel = setup.strategy.parallel();
   setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
   TryTogether(world, [&] { CheckBudget(setup.config, setup.plan); });
   return setup;

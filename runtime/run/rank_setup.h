@@ -11,7 +11,7 @@
 #include "runtime/data/dataset.h"
 #include "runtime/machine/placement.h"
 #include "runtime/model/decoder_shape.h"
-#include "runtime/train/plan.h"
+#include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
 
@@ -30,6 +30,7 @@ struct RankSetup {
   std::string host;
   Placement placement = {};
   std::unique_ptr<kernels::CpuTable> table;
+  StrategyChoice strategy = {};  // config has what it chose
   RankPlan plan;
 
   RankPlace place() const;

@@ -8,6 +8,7 @@
 #include "runtime/config/attention_mask.h"
 #include "runtime/config/parse.h"
 #include "runtime/config/render.h"
+#include "runtime/config/strategy.h"
 #include "runtime/data/entropy.h"
 #include "runtime/io/format.h"
 #include "runtime/memory/arena.h"
@@ -143,8 +144,8 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
   const RunConfig& config = setup_.config;
   const RankPlace place = setup_.place();
   const ParameterLayout layout(setup_.shape);
-  const parallel::Partition partition(config.parallel.partition, config.train.sequence_length,
-                                      place.context_size);
+  const parallel::Partition partition =
+      PartitionOf(config.parallel, config.train.sequence_length, place.context_size);
   std::string schedule;
   for (const ContextPhase& phase : config.train.Phases()) {
     schedule += fmt::format("{}{} tokens x {} steps", schedule.empty() ? "" : ", ", phase.length,
@@ -158,6 +159,7 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
                             setup_.shape.num_key_value_heads)},
       {"ranks", fmt::format("{} = {} data x {} context, over {}", world_.size(), place.data_size,
                             place.context_size, world_.Name())},
+      {"strategy", DescribeChoice(setup_.strategy, config.memory.budget_bytes)},
       {"sequence", fmt::format("{} partition of {} tokens: {} per rank, {} of padding in all",
                                NameOf(partition.kind()), FormatCount(partition.length()),
                                FormatCount(partition.local_tokens()), partition.padding_tokens())},

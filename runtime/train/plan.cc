@@ -41,15 +41,12 @@ RankPlan PlanRank(const RunConfig& config, const DecoderShape& shape,
   RankPlan plan{.place = place, .ledger = {}, .steps = {}};
   for (const ContextPhase& phase : config.train.Phases()) {
     const kernels::KernelCounters work = program.kernels().counters();
-    const auto sent = [&] { return world.counters().bytes_sent + context.counters().bytes_sent; };
-    const auto messages = [&] { return world.counters().messages + context.counters().messages; };
-    const int64_t sent_before = sent();
-    const int64_t messages_before = messages();
+    const parallel::CommCounters sent = program.traffic();
     program.Step(0, phase.length, 0, load);
     plan.steps.push_back({.length = phase.length,
                           .work = Difference(program.kernels().counters(), work),
-                          .bytes_sent = sent() - sent_before,
-                          .messages = messages() - messages_before,
+                          .bytes_sent = program.traffic().bytes_sent - sent.bytes_sent,
+                          .messages = program.traffic().messages - sent.messages,
                           .peak_bytes = memory.ledger().peak_bytes()});
   }
   const int64_t batch = config.train.MicroBatch(config.train.sequence_length);

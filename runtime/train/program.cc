@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "runtime/config/attention_mask.h"
+#include "runtime/config/strategy.h"
 #include "runtime/train/learning_rate.h"
 
 namespace annulus::runtime {
@@ -35,8 +36,10 @@ Program::Program(const RunConfig& config, const DecoderShape& shape,
                  const RankEnvironment& environment)
     : config_(config),
       environment_(environment),
+      group_(environment.context, config.parallel.ulysses_size),
       kernels_(environment.table, environment.memory),
-      context_{kernels_, environment.memory, environment.world, environment.context},
+      shape_(shape),
+      context_{kernels_, environment.memory, environment.world, group_},
       layout_(shape),
       parameters_(AllocateFlat(shape.dtype, MemoryCategory::kParameters, "parameters")),
       master_(has_master() ? AllocateFlat(DType::kF32, MemoryCategory::kOptimizer, "master weights")
@@ -46,11 +49,18 @@ Program::Program(const RunConfig& config, const DecoderShape& shape,
       second_moment_(AllocateFlat(DType::kF32, MemoryCategory::kOptimizer, "AdamW moments")),
       decoder_({.shape = shape,
                 .recompute = config.memory.recompute,
-                .loss_chunk_tokens = config.memory.loss_chunk_tokens},
+                .loss_chunk_tokens = config.memory.loss_chunk_tokens,
+                .schedule = ScheduleOf(config.parallel)},
                context_, layout_.Bind(parameters_), layout_.Bind(gradients_)) {}
 
 View Program::AllocateFlat(DType dtype, MemoryCategory category, std::string_view owner) {
   return environment_.memory.Allocate(dtype, {layout_.elements()}, category, owner);
+}
+
+parallel::CommCounters Program::traffic() const {
+  parallel::CommCounters sum = group_.counters();
+  if (&environment_.context != &environment_.world) sum += environment_.world.counters();
+  return sum;
 }
 
 void Program::RoundMaster() {
@@ -78,13 +88,12 @@ void Program::Initialize() {
 }
 
 SequenceShape Program::ShapeOf(int64_t length, int64_t batch) const {
-  const parallel::Partition partition(config_.parallel.partition, length,
-                                      environment_.context.size());
   const kernels::Mask mask = MaskOf(config_.attention, length);
   const bool own_masks = mask.kind == kernels::MaskKind::kDocuments;
   return {.batch = batch,
-          .partition = partition,
-          .masks = std::vector<kernels::Mask>(own_masks ? static_cast<size_t>(batch) : 1, mask)};
+          .partition = PartitionOf(config_.parallel, length, group_.all().size()),
+          .masks = std::vector<kernels::Mask>(own_masks ? static_cast<size_t>(batch) : 1, mask),
+          .held = parallel::HeldBy(group_, AttentionOf(shape_, batch))};
 }
 
 Program::Sums Program::AccumulateGradients(int64_t length, int64_t first_sequence,

@@ -44,7 +44,7 @@ struct StepResult {
 class Program {
  public:
   // Pushes parameters, gradients and the optimizer's state on environment.memory. All must outlive
-  // this.
+  // this. Collective over environment.context. Requires parallel.ulysses_size to be resolved.
   Program(const RunConfig& config, const DecoderShape& shape, const RankEnvironment& environment);
 
   Program(const Program&) = delete;
@@ -72,6 +72,8 @@ class Program {
   // What the model computes with, of the shape's dtype.
   View parameters() const { return parameters_; }
   View gradients() const { return gradients_; }
+  // What this rank sent so far, and how long it waited, in all groups.
+  parallel::CommCounters traffic() const;
   kernels::Kernels& kernels() { return kernels_; }
   const kernels::Kernels& kernels() const { return kernels_; }
 
@@ -92,7 +94,9 @@ class Program {
 
   const RunConfig& config_;
   RankEnvironment environment_;
+  parallel::ContextGroup group_;
   mutable kernels::Kernels kernels_;
+  const DecoderShape& shape_;
   StepContext context_;
   ParameterLayout layout_;
   View parameters_;

@@ -36,14 +36,6 @@ int64_t Trainer::HeldOutSequences() const {
   return wanted > 0 ? std::min(wanted, available) : available;
 }
 
-double Trainer::ExposedMs() const {
-  double exposed = setup_.environment.world.counters().wait_ms;
-  if (&setup_.environment.context != &setup_.environment.world) {
-    exposed += setup_.environment.context.counters().wait_ms;
-  }
-  return exposed;
-}
-
 int64_t Trainer::AttentionFlops() const {
   return program_.kernels().counters()[kernels::KernelClass::kAttention].flops;
 }
@@ -59,7 +51,7 @@ EvaluationReport Trainer::Evaluate(int64_t step) {
 
 void Trainer::RunStep(int64_t step, const Phase& phase) {
   const RankEnvironment& environment = setup_.environment;
-  const double exposed_before = ExposedMs();
+  const double exposed_before = program_.traffic().wait_ms;
   const int64_t attention_before = AttentionFlops();
   const auto start = std::chrono::steady_clock::now();
   const StepResult result =
@@ -67,7 +59,7 @@ void Trainer::RunStep(int64_t step, const Phase& phase) {
                     [&](const SequenceRange& range, SequenceShape& shape, View tokens,
                         View labels) { return loader_.Load(range, shape, tokens, labels); });
   const double seconds = SecondsSince(start);
-  const double exposed_here = ExposedMs() - exposed_before;
+  const double exposed_here = program_.traffic().wait_ms - exposed_before;
   if (!std::isfinite(result.loss) || !std::isfinite(result.grad_norm)) {
     ThrowConfigError(
         "the loss of step {} is {} and its gradient norm {}: the run has diverged; lower "

@@ -84,7 +84,6 @@ class Trainer {
   };
   void RunStep(int64_t step, const Phase& phase);
   EvaluationReport Evaluate(int64_t step);
-  double ExposedMs() const;
   // FLOPs of this rank's attention so far.
   int64_t AttentionFlops() const;
   int64_t HeldOutSequences() const;

@@ -25,6 +25,33 @@ TEST(OverMpi, LossesAreThoseOfThreads) {
   }
 }
 
+// Heads are exchanged and keys travel between processes as between threads.
+TEST(OverMpi, EveryStrategyGivesTheBitsOfThreads) {
+  const TempDir dir;
+  for (const char* strategy : {"all-gather", "double-ring --parallel.node_size 2", "ulysses",
+                               "hybrid --parallel.ulysses_size 2"}) {
+    const std::string options = std::string(
+                                    "--train.sequence_length 61 --model.num_attention_heads 4 "
+                                    "--model.num_key_value_heads 2 --parallel.strategy ") +
+                                strategy;
+    const std::string name = options.substr(options.rfind("strategy ") + 9, 5);
+    const std::string over_mpi = dir.At("mpi" + name), over_threads = dir.At("threads" + name);
+    const Outcome mpi =
+        RunAnnulus(Arguments{"train", "--output", over_mpi} + TinyModel(options), Mpirun(4));
+    ASSERT_EQ(mpi.status, 0) << mpi.err;
+    const Outcome threads = RunAnnulus(Arguments{"train", "--output", over_threads} +
+                                       TinyModel(options + " --ranks 4"));
+    ASSERT_EQ(threads.status, 0) << threads.err;
+    EXPECT_EQ(LossesIn(over_mpi), LossesIn(over_threads)) << strategy;
+    EXPECT_EQ(ReadFile(over_mpi + "/model/model.safetensors"),
+              ReadFile(over_threads + "/model/model.safetensors"))
+        << strategy;
+    for (const nlohmann::json& rank : ReadJson(over_mpi + "/memory.json").at("ranks")) {
+      EXPECT_EQ(rank.at("peak_bytes"), rank.at("predicted_peak_bytes")) << strategy;
+    }
+  }
+}
+
 TEST(OverMpi, ARunFromItsConfigurationGivesTheSameBits) {
   const TempDir dir;
   const std::string first = dir.At("first"), again = dir.At("again");

@@ -77,7 +77,7 @@ TEST(OptionsTest, EveryOptionReachesItsOwnFieldByFileAndCommandLine) {
       EXPECT_EQ(ParseIniConfig(ResolvedIni(config), "f"), config) << option.key;
     }
   }
-  EXPECT_EQ(fixed, (std::set<std::string>{"parallel.strategy", "device.kind"}));
+  EXPECT_EQ(fixed, (std::set<std::string>{"device.kind"}));
 }
 
 TEST(OptionsTest, AllOptionsPerturbedAtOnceReadBack) {

@@ -41,6 +41,7 @@ inline TinyRun MakeTinyRun(int64_t length, int64_t batch) {
   run.config.train.micro_batch_size = 1;
   run.config.train.steps = 50;
   run.config.parallel.context_size = 0;
+  run.config.parallel.ulysses_size = 1;
   return run;
 }
 

@@ -29,6 +29,7 @@ TEST(ValidateTest, ReplacesZerosThatStandForOtherOptions) {
   EXPECT_EQ(config.model.head_dim, 32);
   EXPECT_EQ(config.model.embedding_initializer_range, 0.02);
   EXPECT_EQ(config.parallel.context_size, 4);
+  EXPECT_EQ(config.parallel.ulysses_size, 1);
   const RunConfig once = config;
   Validate(config, 4);
   EXPECT_EQ(config, once);
@@ -40,6 +41,7 @@ TEST(ValidateTest, KeepsWhatWasSaid) {
   config.model.head_dim = 50;
   config.model.embedding_initializer_range = 0.2;
   config.parallel.context_size = 2;
+  config.parallel.ulysses_size = 1;
   config.train.global_batch_size = 4;
   const RunConfig before = config;
   Validate(config, 8);
