@@ -6,6 +6,7 @@
 #include "runtime/io/format.h"
 #include "runtime/machine/machine.h"
 #include "runtime/machine/placement.h"
+#include "runtime/machine/placement_advice.h"
 
 namespace annulus::runtime {
 namespace {
@@ -28,7 +29,7 @@ BenchOptions ResolveBench(BenchOptions bench) {
         bench.kv_heads, bench.heads);
   }
   for (int& threads : bench.threads) {
-    if (threads == 0) threads = ThreadsPerRank(ReadPlacement(1, 0));
+    if (threads == 0) threads = UsableCores(ReadPlacement(0));
   }
   if (bench.intermediate_size == 0) {
     const int64_t hidden = bench.heads * bench.head_dim.front();
@@ -54,6 +55,18 @@ std::string Describe(const AttentionCase& shape, int threads) {
   return fmt::format("n = {}, D = {}, {}, {}, {} thread{}", FormatCount(shape.n), shape.head_dim,
                      kernels::NameOf(shape.dtype), NameOf(shape.mask), threads,
                      threads == 1 ? "" : "s");
+}
+
+std::vector<std::string> ThreadAdvice(const BenchOptions& bench) {
+  const Placement own = ReadPlacement(0);
+  std::vector<std::string> advice = PlacementAdvice({&own, 1});
+  const int most = *std::max_element(bench.threads.begin(), bench.threads.end());
+  if (most > UsableCores(own)) {
+    advice.push_back(fmt::format("bench.threads = {} take turns on {} core{}: set it to {} at most",
+                                 most, UsableCores(own), UsableCores(own) == 1 ? "" : "s",
+                                 UsableCores(own)));
+  }
+  return advice;
 }
 
 std::string MemoryProblem(const BenchOptions& bench, const Footprint& footprint) {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "runtime/bench/attention_workload.h"
 #include "runtime/config/run_config.h"
@@ -23,6 +24,9 @@ AttentionCase CaseOf(const BenchOptions& bench, int64_t n, int64_t head_dim, ker
 
 // As in "n = 4,096, D = 64, f32, causal, 2 threads".
 std::string Describe(const AttentionCase& shape, int threads);
+
+// What is wrong with the threads of a resolved configuration on the cores of this process.
+std::vector<std::string> ThreadAdvice(const BenchOptions& bench);
 
 // Why an implementation of this footprint is left out, as in "needs 8.60 GiB, ..."; "": it fits.
 std::string MemoryProblem(const BenchOptions& bench, const Footprint& footprint);

@@ -13,6 +13,15 @@ namespace {
 
 void ShowProgress(const std::string& what) { std::fprintf(stderr, "measuring %s\n", what.c_str()); }
 
+// What every benchmark does before it measures.
+BenchOptions Prepare(const RunConfig& config) {
+  BenchOptions bench = ResolveBench(config.bench);
+  for (const std::string& advice : ThreadAdvice(bench)) {
+    std::fprintf(stderr, "warning: %s\n", advice.c_str());
+  }
+  return bench;
+}
+
 // What every benchmark does once it is measured.
 template <class Report>
 int Publish(const RunConfig& config, std::string_view bench, const Report& report) {
@@ -28,12 +37,12 @@ int Publish(const RunConfig& config, std::string_view bench, const Report& repor
 
 int RunBenchAttention(const RunConfig& config, Job& job) {
   if (!job.speaks()) return 0;
-  return Publish(config, "attention", RunAttentionBench(ResolveBench(config.bench), ShowProgress));
+  return Publish(config, "attention", RunAttentionBench(Prepare(config), ShowProgress));
 }
 
 int RunBenchWall(const RunConfig& config, Job& job) {
   if (!job.speaks()) return 0;
-  return Publish(config, "wall", RunWallBench(ResolveBench(config.bench), ShowProgress));
+  return Publish(config, "wall", RunWallBench(Prepare(config), ShowProgress));
 }
 
 }  // namespace annulus::runtime

@@ -2,28 +2,37 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 
+#include "kernels/base/error.h"
 #include "runtime/cli/machine_rows.h"
 #include "runtime/cli/report_files.h"
 #include "runtime/machine/machine.h"
-#include "runtime/machine/placement.h"
+#include "runtime/machine/placement_advice.h"
+#include "runtime/run/job_placement.h"
 
 namespace annulus::runtime {
 namespace {
 
 using Rows = std::vector<InfoRow>;
 
-Rows LaunchRows(const Job& job, const Placement& facts, const MachineFacts& machine) {
+Rows LaunchRows(const Job& job, const std::vector<Placement>& placements,
+                const MachineFacts& machine) {
   const parallel::LaunchFacts& launch = job.launch();
+  int64_t ranks = 0;
+  for (const Placement& placement : placements) ranks += placement.ranks;
   Rows rows = {
       {"launch", "launcher", NameOf(launch.launcher)},
       {"launch", "processes", launch.processes},
-      {"launch", "affinity_cores", facts.affinity_cores},
-      {"launch", "usable_cores", UsableCores(facts)},
-      {"launch", "ranks", facts.ranks},
-      {"launch", "threads_per_rank", ThreadsPerRank(facts)},
+      {"launch", "affinity_cores", placements.front().cores.size()},
+      {"launch", "usable_cores", UsableCores(placements.front())},
+      {"launch", "ranks", ranks},
+      {"launch", "threads_per_rank", ThreadsPerRank(placements, 0)},
   };
+  for (const PlacedRanks& placed : DescribePlacements(placements)) {
+    rows.push_back({"launch", placed.ranks, placed.place});
+  }
   if (machine.cgroup_cores > 0) rows.push_back({"launch", "cgroup_cores", machine.cgroup_cores});
   if (machine.cgroup_memory_bytes > 0) {
     rows.push_back({"launch", "cgroup_memory_bytes", machine.cgroup_memory_bytes});
@@ -37,21 +46,36 @@ Rows LaunchRows(const Job& job, const Placement& facts, const MachineFacts& mach
 
 }  // namespace
 
-InfoReport MakeInfoReport(const RunConfig& config, const Job& job) {
+InfoReport MakeInfoReport(const Job& job, const std::vector<Placement>& placements) {
   const MachineFacts machine = ReadMachine("/");
-  const Placement facts = ReadPlacement(config.ranks, config.device.threads);
   InfoReport report;
   for (const Rows& rows :
-       {BuildRows(), MachineRows(machine), KernelRows(), LaunchRows(job, facts, machine)}) {
+       {BuildRows(), MachineRows(machine), KernelRows(), LaunchRows(job, placements, machine)}) {
     report.rows.insert(report.rows.end(), rows.begin(), rows.end());
   }
-  report.warnings = PlacementAdvice(facts);
+  report.warnings = PlacementAdvice(placements);
   return report;
 }
 
 int RunInfo(const RunConfig& config, Job& job) {
+  const Placement own = ReadPlacement(config.device.threads);
+  std::vector<Placement> placements;
+  std::string problem;
+  try {
+    job.Start();
+  } catch (const ConfigError& error) {
+    problem = error.what();
+  }
+  if (problem.empty() && job.launch().processes > 1) {
+    job.RunRanks(config,
+                 [&](parallel::Communicator& world) { placements = GatherPlacements(world, own); });
+  } else {
+    placements = {own};
+    placements.front().ranks = std::max(config.ranks, 1);
+  }
   if (!job.speaks()) return 0;
-  const InfoReport report = MakeInfoReport(config, job);
+  InfoReport report = MakeInfoReport(job, placements);
+  if (!problem.empty()) report.warnings.insert(report.warnings.begin(), problem);
   fmt::print("{}", ToText(report));
   WriteJsonReport(config, ToJson(report));
   return 0;

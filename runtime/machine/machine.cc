@@ -56,20 +56,16 @@ std::vector<CacheFacts> ReadCaches(const fs::path& cpu) {
     if (type == "Instruction") continue;
     caches.push_back({"l" + level + (type == "Data" ? "d" : ""),
                       CacheBytes(FirstLine(cache / "size")),
-                      CountCpuList(FirstLine(cache / "shared_cpu_list"))});
+                      static_cast<int>(ParseCpuList(FirstLine(cache / "shared_cpu_list")).size())});
   }
 }
 
 // Cores that share hardware threads name the same siblings.
-int CountPhysical(const fs::path& cpus, std::string_view online) {
+int CountPhysical(const fs::path& cpus, const std::vector<int>& online) {
   std::set<std::string> siblings;
-  while (!online.empty()) {
-    const std::optional<CpuRange> range = TakeRange(online);
-    if (!range) return 0;
-    for (int cpu = range->first; cpu <= range->last; ++cpu) {
-      siblings.insert(
-          FirstLine(cpus / ("cpu" + std::to_string(cpu)) / "topology" / "thread_siblings_list"));
-    }
+  for (int cpu : online) {
+    siblings.insert(
+        FirstLine(cpus / ("cpu" + std::to_string(cpu)) / "topology" / "thread_siblings_list"));
   }
   siblings.erase("");
   return static_cast<int>(siblings.size());
@@ -77,25 +73,37 @@ int CountPhysical(const fs::path& cpus, std::string_view online) {
 
 }  // namespace
 
-int CountCpuList(std::string_view list) {
-  int count = 0;
+std::vector<int> ParseCpuList(std::string_view list) {
+  std::vector<int> cpus;
   while (!list.empty()) {
     const std::optional<CpuRange> range = TakeRange(list);
-    if (!range) return 0;
-    count += range->last - range->first + 1;
+    if (!range) return {};
+    for (int cpu = range->first; cpu <= range->last; ++cpu) cpus.push_back(cpu);
   }
-  return count;
+  return cpus;
+}
+
+std::string CpuListText(const std::vector<int>& cpus) {
+  std::string text;
+  for (size_t first = 0; first < cpus.size();) {
+    size_t last = first;
+    while (last + 1 < cpus.size() && cpus[last + 1] == cpus[last] + 1) ++last;
+    if (!text.empty()) text += ',';
+    text += std::to_string(cpus[first]);
+    if (last > first) text += '-' + std::to_string(cpus[last]);
+    first = last + 1;
+  }
+  return text;
 }
 
 MachineFacts ReadMachine(const fs::path& root) {
   const fs::path cpus = root / "sys/devices/system/cpu";
-  const std::string online = FirstLine(cpus / "online");
+  const std::vector<int> online = ParseCpuList(FirstLine(cpus / "online"));
   const std::string meminfo = WholeFile(root / "proc/meminfo");
-  std::string_view first_list = online;
-  const int first_cpu = TakeRange(first_list).value_or(CpuRange{}).first;
+  const int first_cpu = online.empty() ? 0 : online.front();
   const CgroupLimits limits = ReadCgroupLimits(root);
   return {.cpu_model = FieldOf(WholeFile(root / "proc/cpuinfo"), "model name"),
-          .cores_online = CountCpuList(online),
+          .cores_online = static_cast<int>(online.size()),
           .cores_physical = CountPhysical(cpus, online),
           .memory_bytes = MemInfoBytes(meminfo, "MemTotal"),
           .memory_available_bytes = MemInfoBytes(meminfo, "MemAvailable"),
@@ -104,16 +112,19 @@ MachineFacts ReadMachine(const fs::path& root) {
           .cgroup_memory_bytes = limits.memory_bytes};
 }
 
-int AffinityCores() {
+std::vector<int> AffinityCores() {
+  std::vector<int> cores;
   // The kernel refuses a set smaller than its own, whose size only it knows.
   for (size_t cpus = CPU_SETSIZE; cpus <= (size_t{1} << 20); cpus *= 2) {
     std::vector<cpu_set_t> set(cpus / CPU_SETSIZE);
     const size_t bytes = set.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, bytes, set.data()) == 0) {
-      return CPU_COUNT_S(bytes, set.data());
+    if (sched_getaffinity(0, bytes, set.data()) != 0) continue;
+    for (size_t cpu = 0; cpu < cpus; ++cpu) {
+      if (CPU_ISSET_S(cpu, bytes, set.data())) cores.push_back(static_cast<int>(cpu));
     }
+    break;
   }
-  return 0;
+  return cores;
 }
 
 std::vector<std::string> InstructionSets() {

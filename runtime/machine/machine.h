@@ -29,13 +29,15 @@ struct MachineFacts {
 // Reads proc/ and sys/ under `root`. Never throws for what is not there.
 MachineFacts ReadMachine(const std::filesystem::path& root);
 
-// Logical cores that this process may run on.
-int AffinityCores();
+// Logical cores that this process may run on, ascending.
+std::vector<int> AffinityCores();
 
 // Names of the instruction-set extensions that matter to the kernels and that this CPU has.
 std::vector<std::string> InstructionSets();
 
-// Numbers in a list of the kernel's, as in "0-3,8": 5. 0 for text of another form.
-int CountCpuList(std::string_view list);
+// The numbers in a list of the kernel's, as in "0-3,8". None for text of another form.
+std::vector<int> ParseCpuList(std::string_view list);
+// Ascending numbers as such a list.
+std::string CpuListText(const std::vector<int>& cpus);
 
 }  // namespace annulus::runtime

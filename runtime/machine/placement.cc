@@ -1,76 +1,94 @@
 #include "runtime/machine/placement.h"
 
-#include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstdint>
+#include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <map>
 
 #include "runtime/machine/machine.h"
 #include "runtime/machine/system_file.h"
 
 namespace annulus::runtime {
+namespace {
 
-Placement ReadPlacement(int ranks, int threads) {
-  const MachineFacts machine = ReadMachine("/");
-  const char* limit = std::getenv("OMP_THREAD_LIMIT");
-  return {.cores_online = machine.cores_online,
-          .affinity_cores = AffinityCores(),
-          .cgroup_cores = machine.cgroup_cores,
-          .ranks = std::max(ranks, 1),
-          .threads = threads,
-          .omp_thread_limit = static_cast<int>(std::min<int64_t>(
-              WholeNumber(limit == nullptr ? "" : limit).value_or(0), INT32_MAX))};
-}
+using parallel::Launcher;
 
-int RanksSharingCores(const Placement& placement, int ranks_here) {
-  const int64_t online = std::max(placement.cores_online, placement.affinity_cores);
+// mpirun's daemon is the parent of a rank, unless a script between them does not exec; then this is
+// what the rank itself may use, and its binding goes unnoticed. srun's is not bound to the job.
+int LauncherCores(Launcher launcher) {
+  if (launcher != Launcher::kOpenMpi && launcher != Launcher::kHydra) return 0;
+  const std::filesystem::path parent = "/proc/" + std::to_string(getppid());
   return static_cast<int>(
-      std::max<int64_t>(1, (int64_t{ranks_here} * placement.affinity_cores + online - 1) / online));
+      ParseCpuList(FieldOf(WholeFile(parent / "status"), "Cpus_allowed_list")).size());
 }
 
-int UsableCores(const Placement& facts) {
-  double cores = facts.affinity_cores;
-  if (facts.cgroup_cores > 0) cores = std::min(cores, facts.cgroup_cores);
-  return std::max(static_cast<int>(cores), 1);
+int WholeCores(double cores) {
+  constexpr double kRounding = 1e-6;  // of sums of parts
+  return std::max(static_cast<int>(cores + kRounding), 1);
 }
 
-int ThreadsPerRank(const Placement& facts) {
-  return facts.threads > 0 ? facts.threads : std::max(1, UsableCores(facts) / facts.ranks);
+struct HostLoad {
+  int64_t ranks = 0;
+  std::map<int, int64_t> ranks_by_core = {};
+};
+
+}  // namespace
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
 }
 
-std::vector<std::string> PlacementAdvice(const Placement& facts) {
-  std::vector<std::string> advice;
-  const int cores = UsableCores(facts);
-  const int threads = ThreadsPerRank(facts);
-  const int64_t asked = int64_t{threads} * facts.ranks;
-  if (facts.affinity_cores == 1 && facts.cores_online > 1 && threads > 1) {
-    advice.push_back(
-        fmt::format("this process is pinned to 1 of {} cores, but device.threads = {}: launch with "
-                    "mpirun --bind-to none or srun --cpus-per-task={}",
-                    facts.cores_online, threads, threads));
-  } else if (facts.ranks > cores) {
-    advice.push_back(fmt::format(
-        "{} ranks share {} core{}: expect right results, but no speed-up past {} rank{}",
-        facts.ranks, cores, cores == 1 ? "" : "s", cores, cores == 1 ? "" : "s"));
-  } else if (asked > cores) {
-    advice.push_back(fmt::format(
-        "{} rank{} of {} threads want {} cores and have {}: set device.threads to {} or leave it "
-        "out",
-        facts.ranks, facts.ranks == 1 ? "" : "s", threads, asked, cores,
-        std::max(1, cores / facts.ranks)));
+Placement ReadPlacement(int threads) {
+  const MachineFacts machine = ReadMachine("/");
+  const Launcher launcher = parallel::DetectLaunch().launcher;
+  const char* limit = std::getenv("OMP_THREAD_LIMIT");
+  return {.host = HostName(),
+          .cores = AffinityCores(),
+          .cores_online = machine.cores_online,
+          .launcher_cores = LauncherCores(launcher),
+          .cgroup_cores = machine.cgroup_cores,
+          .threads = threads,
+          .omp_thread_limit = static_cast<int>(
+              std::min<int64_t>(WholeNumber(limit == nullptr ? "" : limit).value_or(0), INT32_MAX)),
+          .launcher = launcher};
+}
+
+int UsableCores(const Placement& placement) {
+  double cores = static_cast<double>(placement.cores.size());
+  if (placement.cgroup_cores > 0) cores = std::min(cores, placement.cgroup_cores);
+  return WholeCores(cores);
+}
+
+std::vector<double> CoresPerRank(std::span<const Placement> job) {
+  std::map<std::string, HostLoad> hosts;
+  for (const Placement& placement : job) {
+    HostLoad& host = hosts[placement.host];
+    host.ranks += placement.ranks;
+    for (int core : placement.cores) host.ranks_by_core[core] += placement.ranks;
   }
-  if (facts.cgroup_cores > 0 && facts.cgroup_cores < facts.affinity_cores) {
-    advice.push_back(fmt::format(
-        "the control group (a container or a job) allows {:.3g} of the {} cores seen: {} used",
-        facts.cgroup_cores, facts.affinity_cores,
-        cores == 1 ? "1 is" : fmt::format("{} are", cores)));
+  std::vector<double> cores;
+  for (const Placement& placement : job) {
+    const HostLoad& host = hosts[placement.host];
+    double own = 0;
+    for (int core : placement.cores) {
+      own += 1 / static_cast<double>(host.ranks_by_core.at(core));
+    }
+    if (placement.cgroup_cores > 0) {
+      own = std::min(own, WholeCores(placement.cgroup_cores) / static_cast<double>(host.ranks));
+    }
+    cores.push_back(own);
   }
-  if (facts.omp_thread_limit > 0 && facts.omp_thread_limit < threads) {
-    advice.push_back(fmt::format("OMP_THREAD_LIMIT = {} holds back {} threads per rank: unset it",
-                                 facts.omp_thread_limit, threads));
-  }
-  return advice;
+  return cores;
+}
+
+int ThreadsPerRank(std::span<const Placement> job, size_t index) {
+  const int given = job[index].threads;
+  return given > 0 ? given : WholeCores(CoresPerRank(job)[index]);
 }
 
 }  // namespace annulus::runtime

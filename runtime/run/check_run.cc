@@ -7,6 +7,7 @@
 #include "kernels/base/bfloat16.h"
 #include "parallel/local_communicator.h"
 #include "runtime/io/format.h"
+#include "runtime/machine/placement_advice.h"
 #include "runtime/memory/arena.h"
 #include "runtime/run/rank_setup.h"
 #include "runtime/train/batch_loader.h"
@@ -120,6 +121,11 @@ double ParityReport::WorstError() const {
 
 std::vector<ParityReport> CheckOnRank(const RunConfig& config, parallel::Communicator& world) {
   const RankSetup setup = SetUpRank(config, world);
+  if (world.rank() == 0) {
+    for (const std::string& advice : PlacementAdvice(setup.placements)) {
+      fmt::print(stderr, "warning: {}\n", advice);
+    }
+  }
   const std::vector<Gradients> many = ComputeGradients(setup);
   std::vector<ParityReport> reports;
   if (world.rank() == 0) {

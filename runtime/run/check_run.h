@@ -35,7 +35,7 @@ inline constexpr double kParityTolerance = 1e-5;
 
 // One step's gradients of the whole of `world` and, on rank 0, of a single rank with the same
 // configuration, data and parameters. For each phase of the context schedule. Collective; reports
-// on rank 0, empty on others.
+// on rank 0, which also tells stderr what is wrong with the launch; empty on others.
 std::vector<ParityReport> CheckOnRank(const RunConfig& config, parallel::Communicator& world);
 
 std::string ParityTable(const std::vector<ParityReport>& reports);

@@ -1,34 +1,12 @@
 #include "runtime/run/rank_setup.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <array>
-
 #include "kernels/base/error.h"
 #include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
+#include "runtime/run/job_placement.h"
 #include "runtime/run/together.h"
 
 namespace annulus::runtime {
-namespace {
-
-// `hosts` of all ranks, this one's among them.
-Placement PlaceRank(const RunConfig& config, const std::vector<std::string>& hosts,
-                    const std::string& host) {
-  const auto here = static_cast<int>(std::count(hosts.begin(), hosts.end(), host));
-  Placement placement = ReadPlacement(here, config.device.threads);
-  placement.ranks = RanksSharingCores(placement, here);
-  return placement;
-}
-
-}  // namespace
-
-std::string HostName() {
-  std::array<char, 256> name{};
-  if (gethostname(name.data(), name.size() - 1) != 0) return "unknown";
-  return name.data();
-}
 
 DatasetConfig DatasetConfigOf(const RunConfig& config) {
   return {.path = config.data.path,
@@ -95,10 +73,10 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
                   .host = HostName(),
                   .table = nullptr,
                   .plan = {}};
-  const std::vector<std::string> hosts = world.AllGatherText(setup.host);
-  setup.placement = PlaceRank(setup.config, hosts, setup.host);
-  setup.table = std::make_unique<kernels::CpuTable>(ThreadsPerRank(setup.placement));
-  ResolveNodes(setup.config.parallel, hosts);
+  setup.placements = GatherPlacements(world, ReadPlacement(setup.config.device.threads));
+  setup.table = std::make_unique<kernels::CpuTable>(
+      ThreadsPerRank(setup.placements, static_cast<size_t>(world.rank())));
+  ResolveNodes(setup.config.parallel, world.AllGatherText(setup.host));
   setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
     const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place());
     StrategyCost cost = CostOf(candidate, plan);

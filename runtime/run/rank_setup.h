@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/cpu/cpu_table.h"
 #include "parallel/process_grid.h"
@@ -28,7 +29,7 @@ struct RankSetup {
   DecoderShape shape;
   parallel::ProcessGrid grid;
   std::string host;
-  Placement placement = {};
+  std::vector<Placement> placements = {};  // by rank of the world
   std::unique_ptr<kernels::CpuTable> table;
   StrategyChoice strategy = {};  // config has what it chose
   RankPlan plan;
@@ -39,8 +40,5 @@ struct RankSetup {
 
 // Collective over `world`. Throws ConfigError on every rank alike.
 RankSetup SetUpRank(const RunConfig& config, parallel::Communicator& world);
-
-// The name of this machine.
-std::string HostName();
 
 }  // namespace annulus::runtime

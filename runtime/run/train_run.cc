@@ -11,6 +11,7 @@
 #include "runtime/config/strategy.h"
 #include "runtime/data/entropy.h"
 #include "runtime/io/format.h"
+#include "runtime/machine/placement_advice.h"
 #include "runtime/memory/arena.h"
 #include "runtime/memory/os_memory.h"
 #include "runtime/report/console.h"
@@ -121,7 +122,7 @@ class TrainRun {
     if (!reports()) return;
     fmt::print("{}\n{}\n", StartUpTable(StartUpRows(cost), setup_.table->Choices(), devices),
                PredictedMemoryTable(ranks));
-    for (const std::string& advice : PlacementAdvice(setup_.placement)) {
+    for (const std::string& advice : PlacementAdvice(setup_.placements)) {
       fmt::print("warning: {}\n", advice);
     }
   }

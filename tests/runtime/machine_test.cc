@@ -2,6 +2,7 @@
 #include "runtime/machine/machine.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -74,11 +75,15 @@ TEST_F(MachineTest, WhatIsNotThereIsEmpty) {
   EXPECT_TRUE(machine.caches.empty());
 }
 
-TEST_F(MachineTest, CountsListsOfCores) {
-  EXPECT_EQ(CountCpuList("0"), 1);
-  EXPECT_EQ(CountCpuList("0-3,8,10-11"), 7);
+TEST_F(MachineTest, ReadsAndWritesListsOfCores) {
+  using testing::ElementsAre;
+  EXPECT_THAT(ParseCpuList("0"), ElementsAre(0));
+  EXPECT_THAT(ParseCpuList("0-3,8,10-11"), ElementsAre(0, 1, 2, 3, 8, 10, 11));
   for (const char* list : {"", "x", "3-1", "0-", "-1", "0--1", "99999999999"}) {
-    EXPECT_EQ(CountCpuList(list), 0) << list;
+    EXPECT_TRUE(ParseCpuList(list).empty()) << list;
+  }
+  for (const char* list : {"", "0", "0-3,8,10-11", "5-6,63"}) {
+    EXPECT_EQ(CpuListText(ParseCpuList(list)), list);
   }
 }
 
@@ -122,8 +127,10 @@ TEST_F(MachineTest, NoGroupsNoLimits) {
 }
 
 TEST(ProcessTest, MayRunSomewhere) {
-  EXPECT_GE(AffinityCores(), 1);
-  EXPECT_LE(AffinityCores(), std::max(1, ReadMachine("/").cores_online));
+  const std::vector<int> cores = AffinityCores();
+  EXPECT_GE(cores.size(), 1u);
+  EXPECT_LE(cores.size(), static_cast<size_t>(std::max(1, ReadMachine("/").cores_online)));
+  EXPECT_TRUE(std::is_sorted(cores.begin(), cores.end()));
 }
 
 }  // namespace
