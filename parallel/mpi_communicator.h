@@ -35,7 +35,8 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
-  // Ends every process of the job, this one first, as a failed main does.
+  // Ends every process of the job, this one first, as a failed main does. Of itself this process
+  // ends within seconds even where the launcher is out of reach.
   [[noreturn]] void Abort(int exit_status) const noexcept;
 
  private:

