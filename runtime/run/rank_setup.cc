@@ -1,5 +1,7 @@
 #include "runtime/run/rank_setup.h"
 
+#include <array>
+
 #include "kernels/base/error.h"
 #include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"

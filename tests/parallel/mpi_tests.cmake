@@ -33,7 +33,7 @@ foreach(ranks 1 2 3 4)
   annulus_mpi_test(SuiteOn${ranks} ${ranks} suite 0 "PASSED")
 endforeach()
 annulus_mpi_test(MessagesPast2GiBTravel 2 more-than-an-int-counts 0
-                 "rank 1: 2150629376 bytes sent and received")
+                 "all of them came")
 annulus_mpi_test(AStoppedRankMeetsTheDeadline 2 stopped 2
                  "rank 0: exchange over MPI .*nothing came from rank 1.* within 0.3 s")
 annulus_mpi_test(AFailedRankEndsTheJob 3 fails 2 "caught: no such file")

@@ -15,7 +15,7 @@ namespace annulus::parallel {
 class RepeatedMemory {
  public:
   // Byte i of `bytes` is byte i % window_bytes of the window. Both are multiples of the page size.
-  RepeatedMemory(int64_t bytes, int64_t window_bytes) : bytes_(bytes), window_bytes_(window_bytes) {
+  RepeatedMemory(int64_t bytes, int64_t window_bytes) : bytes_(bytes) {
     const int file = memfd_create("window", 0);
     const auto size = static_cast<size_t>(bytes);
     if (file < 0 || ftruncate(file, window_bytes) != 0) throw std::runtime_error("no window");
@@ -36,12 +36,10 @@ class RepeatedMemory {
   RepeatedMemory& operator=(const RepeatedMemory&) = delete;
 
   uint8_t* window() { return data_; }
-  int64_t window_bytes() const { return window_bytes_; }
   kernels::View view() { return {data_, kernels::DType::kByte, {bytes_}}; }
 
  private:
   int64_t bytes_;
-  int64_t window_bytes_;
   uint8_t* data_;
 };
 
