@@ -1,9 +1,11 @@
-// The communicator that moves nothing: a step run against it is counted like any other. Every rank
-// is taken to say what this one says: a host-side sum is size() times the value, and Split makes
-// one group of all ranks, so who knows the members makes a Subgroup.
+// The communicator that moves nothing: a step run against it is counted like any other, and takes
+// the time that the rank's links need. Every rank is taken to say what this one says: a host-side
+// sum is size() times the value, and Split makes one group of all ranks, so who knows the members
+// makes a Subgroup.
 #pragma once
 
 #include "parallel/communicator.h"
+#include "parallel/link_clock.h"
 
 namespace annulus::parallel {
 
@@ -11,20 +13,33 @@ class DryCommunicator : public Communicator {
  public:
   // Requires 0 <= rank < size.
   DryCommunicator(int rank, int size);
+  // The world of a rank whose links are `links`, which must outlive this and its subgroups.
+  DryCommunicator(int size, LinkClock& links);
 
   std::string Name() const override { return "dry"; }
 
  protected:
-  std::unique_ptr<Operation> DoExchange(const Exchange&) override { return nullptr; }
-  std::unique_ptr<Operation> DoAllGather(ConstView, View) override { return nullptr; }
-  std::unique_ptr<Operation> DoAllToAll(ConstView, View) override { return nullptr; }
-  std::unique_ptr<Operation> DoAllReduceSum(View) override { return nullptr; }
-  std::unique_ptr<Operation> DoBroadcast(View, int) override { return nullptr; }
+  std::unique_ptr<Operation> DoExchange(const Exchange& exchange) override;
+  std::unique_ptr<Operation> DoAllGather(ConstView send, View receive) override;
+  std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) override;
+  std::unique_ptr<Operation> DoAllReduceSum(View data) override;
+  std::unique_ptr<Operation> DoBroadcast(View data, int root) override;
   std::vector<std::string> DoAllGatherText(const std::string& text) override;
-  void DoBarrier() override {}
+  void DoBarrier() override;
   std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) override;
   void DoAbort(const std::string&, int) noexcept override {}
   std::chrono::steady_clock::duration deadline() const override { return kDefaultDeadline; }
+
+ private:
+  DryCommunicator(int rank, LinkClock* links, std::vector<int> world_ranks);
+
+  LinkLoad::Link* LinkTo(LinkLoad& load, int peer) const;
+  // `bytes` to and from every other rank, in `messages` each.
+  LinkLoad WithEveryPeer(int64_t messages, int64_t bytes) const;
+  std::unique_ptr<Operation> Under(const LinkLoad& load, const kernels::CallCost& work = {}) const;
+
+  LinkClock* links_ = nullptr;    // none: nothing takes time
+  std::vector<int> world_ranks_;  // of the group, where there are links
 };
 
 }  // namespace annulus::parallel

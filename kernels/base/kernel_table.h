@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/call_cost.h"
 #include "kernels/base/ops.h"
 
 namespace annulus::kernels {
@@ -29,6 +30,9 @@ class KernelTable {
 
   virtual std::string Name() const = 0;
   virtual std::vector<KernelChoice> Choices() const = 0;
+
+  // Told by the front what the next call costs, for a table that keeps a time of its own.
+  virtual void Account(const CallCost&) {}
 
   // Scratch a call needs, in bytes: pure functions of shapes, the same for the dry table.
   virtual int64_t MatMulScratchBytes(const MatMulArgs&) const = 0;

@@ -3,6 +3,11 @@
 namespace annulus::kernels {
 namespace {
 
+KernelClass ClassOf(RateClass work) {
+  if (work == RateClass::kMatMul) return KernelClass::kMatMul;
+  return IsAttention(work) ? KernelClass::kAttention : KernelClass::kElementwise;
+}
+
 void CheckDType(const ConstView& view, DType dtype, std::string_view what) {
   Check(view.dtype == dtype && view.contiguous(), "{} must be contiguous {}, not {}", what,
         NameOf(dtype), view.ToString());
@@ -61,10 +66,16 @@ void CheckKeyGradient(const AttentionProblem& p, const KeyBlock& block, const Vi
 
 }  // namespace
 
-void Kernels::Count(KernelClass c, int64_t flops, int64_t bytes) {
-  ++counters_[c].calls;
-  counters_[c].flops += flops;
-  counters_[c].bytes += bytes;
+void Kernels::Count(const CallCost& cost) {
+  KernelCounters::Class& counted = counters_[ClassOf(cost.work)];
+  ++counted.calls;
+  counted.flops += cost.flops;
+  counted.bytes += cost.bytes;
+  table_.Account(cost);
+}
+
+void Kernels::CountElementwise(DType dtype, int64_t flops, int64_t bytes) {
+  Count({.work = RateClass::kElementwise, .dtype = dtype, .flops = flops, .bytes = bytes});
 }
 
 int64_t Kernels::AttentionPairs(const AttentionProblem& problem, const KeyBlock& block) {
@@ -85,8 +96,10 @@ void Kernels::MatMul(const MatMulArgs& args) {
   Check(
       args.b.dtype == args.a.dtype && (args.c.dtype == args.a.dtype || args.c.dtype == DType::kF32),
       "matmul of {} and {} into {}", args.a.ToString(), args.b.ToString(), args.c.ToString());
-  Count(KernelClass::kMatMul, 2 * m * n * k,
-        args.a.size_bytes() + args.b.size_bytes() + args.c.size_bytes());
+  Count({.work = RateClass::kMatMul,
+         .dtype = args.a.dtype,
+         .flops = 2 * m * n * k,
+         .bytes = args.a.size_bytes() + args.b.size_bytes() + args.c.size_bytes()});
   if (m == 0 || n == 0) return;
   MemoryScope scope(memory_);
   table_.MatMul(args, Scratch(table_.MatMulScratchBytes(args)));
@@ -99,7 +112,7 @@ void Kernels::RmsNorm(const RmsNormArgs& args) {
   CheckDims(args.y, {rows, hidden}, args.x.dtype, "y");
   CheckDims(args.weight, {hidden}, args.x.dtype, "weight");
   CheckDims(args.rstd, {rows}, "rstd");
-  Count(KernelClass::kElementwise, 4 * args.x.size(), 2 * args.x.size_bytes());
+  CountElementwise(args.x.dtype, 4 * args.x.size(), 2 * args.x.size_bytes());
   table_.RmsNorm(args);
 }
 
@@ -112,7 +125,7 @@ void Kernels::RmsNormBackward(const RmsNormBackwardArgs& args) {
   CheckDims(args.weight, {hidden}, args.x.dtype, "weight");
   CheckDims(args.dweight, {hidden}, "dweight");
   CheckDims(args.rstd, {rows}, "rstd");
-  Count(KernelClass::kElementwise, 10 * args.x.size(), 4 * args.x.size_bytes());
+  CountElementwise(args.x.dtype, 10 * args.x.size(), 4 * args.x.size_bytes());
   MemoryScope scope(memory_);
   table_.RmsNormBackward(args, Scratch(table_.RmsNormBackwardScratchBytes(args)));
 }
@@ -121,7 +134,7 @@ void Kernels::RopeTable(const RopeTableArgs& args) {
   const int64_t tokens = args.positions.tokens(), half = args.cosine.dim(1);
   CheckDims(args.cosine, {tokens, half}, "cosine");
   CheckDims(args.sine, {tokens, half}, "sine");
-  Count(KernelClass::kElementwise, 2 * args.cosine.size(), 2 * args.cosine.size_bytes());
+  CountElementwise(DType::kF32, 2 * args.cosine.size(), 2 * args.cosine.size_bytes());
   table_.RopeTable(args);
 }
 
@@ -132,7 +145,7 @@ void Kernels::Rope(const RopeArgs& args) {
   CheckDType(args.x, args.x.dtype, "x");
   CheckDims(args.cosine, {args.x.dim(1), args.x.dim(3) / 2}, "cosine");
   CheckDims(args.sine, {args.x.dim(1), args.x.dim(3) / 2}, "sine");
-  Count(KernelClass::kElementwise, 3 * args.x.size(), 2 * args.x.size_bytes());
+  CountElementwise(args.x.dtype, 3 * args.x.size(), 2 * args.x.size_bytes());
   table_.Rope(args);
 }
 
@@ -142,7 +155,7 @@ void Kernels::SwiGlu(const SwiGluArgs& args) {
   CheckDims(args.gate, {rows, width}, args.gate.dtype, "gate");
   CheckDims(args.up, {rows, width}, args.gate.dtype, "up");
   CheckDims(args.y, {rows, width}, args.gate.dtype, "y");
-  Count(KernelClass::kElementwise, 5 * args.y.size(), 3 * args.y.size_bytes());
+  CountElementwise(args.gate.dtype, 5 * args.y.size(), 3 * args.y.size_bytes());
   table_.SwiGlu(args);
 }
 
@@ -153,7 +166,7 @@ void Kernels::SwiGluBackward(const SwiGluBackwardArgs& args) {
                                 ConstView(args.dgate), ConstView(args.dup)}) {
     CheckDims(view, {rows, width}, args.gate.dtype, "a SwiGLU tensor");
   }
-  Count(KernelClass::kElementwise, 10 * args.dy.size(), 5 * args.dy.size_bytes());
+  CountElementwise(args.gate.dtype, 10 * args.dy.size(), 5 * args.dy.size_bytes());
   table_.SwiGluBackward(args);
 }
 
@@ -164,8 +177,8 @@ void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
   CheckDims(args.scores, {rows, keys}, "scores");
   Check(static_cast<int64_t>(args.keys.first.size()) == rows + 1, "{} rows of allowed keys for {}",
         args.keys.first.size(), args.p.ToString());
-  Count(KernelClass::kElementwise, 5 * args.p.size(),
-        2 * args.scores.size_bytes() + args.p.size_bytes());
+  CountElementwise(args.p.dtype, 5 * args.p.size(),
+                   2 * args.scores.size_bytes() + args.p.size_bytes());
   table_.MaskedSoftmax(args);
 }
 
@@ -175,8 +188,8 @@ void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
   CheckDims(args.p, {rows, keys}, args.p.dtype, "p");
   CheckDims(args.dp, {rows, keys}, "dp");
   CheckDims(args.ds, {rows, keys}, args.p.dtype, "ds");
-  Count(KernelClass::kElementwise, 5 * args.p.size(),
-        args.p.size_bytes() + args.dp.size_bytes() + args.ds.size_bytes());
+  CountElementwise(args.p.dtype, 5 * args.p.size(),
+                   args.p.size_bytes() + args.dp.size_bytes() + args.ds.size_bytes());
   table_.MaskedSoftmaxBackward(args);
 }
 
@@ -186,7 +199,7 @@ void Kernels::Embedding(const EmbeddingArgs& args) {
   CheckDims(args.out, {rows, args.table.dim(1)}, args.table.dtype, "out");
   CheckDType(args.table, args.table.dtype, "table");
   CheckTokens(args.tokens, rows, "tokens");
-  Count(KernelClass::kElementwise, 0, 2 * args.out.size_bytes());
+  CountElementwise(args.table.dtype, 0, 2 * args.out.size_bytes());
   table_.Embedding(args);
 }
 
@@ -196,8 +209,8 @@ void Kernels::EmbeddingBackward(const EmbeddingBackwardArgs& args) {
   CheckDims(args.dout, {rows, args.dtable.dim(1)}, args.dout.dtype, "dout");
   CheckF32(args.dtable, "dtable");
   CheckTokens(args.tokens, rows, "tokens");
-  Count(KernelClass::kElementwise, args.dout.size(),
-        args.dout.size_bytes() + 2 * args.dout.size() * SizeOf(DType::kF32));
+  CountElementwise(args.dout.dtype, args.dout.size(),
+                   args.dout.size_bytes() + 2 * args.dout.size() * SizeOf(DType::kF32));
   table_.EmbeddingBackward(args);
 }
 
@@ -214,8 +227,7 @@ void Kernels::CrossEntropy(const CrossEntropyArgs& args) {
           "gradient without a unit stride");
     gradient_bytes = args.gradient.size_bytes();
   }
-  Count(KernelClass::kElementwise, 5 * args.logits.size(),
-        args.logits.size_bytes() + gradient_bytes);
+  CountElementwise(DType::kF32, 5 * args.logits.size(), args.logits.size_bytes() + gradient_bytes);
   table_.CrossEntropy(args);
 }
 
@@ -224,7 +236,7 @@ void Kernels::Add(const AddArgs& args) {
   CheckDType(args.x, args.x.dtype, "x");
   CheckDType(args.y, args.x.dtype, "y");
   Check(args.x.size() == args.y.size(), "add of {} to {}", args.x.ToString(), args.y.ToString());
-  Count(KernelClass::kElementwise, args.y.size(), 3 * args.y.size_bytes());
+  CountElementwise(args.x.dtype, args.y.size(), 3 * args.y.size_bytes());
   table_.Add(args);
 }
 
@@ -234,7 +246,7 @@ void Kernels::Convert(const ConvertArgs& args) {
   Check(args.from.contiguous() && args.to.contiguous() && args.from.size() == args.to.size() &&
             args.from.dtype != args.to.dtype,
         "conversion of {} to {}", args.from.ToString(), args.to.ToString());
-  Count(KernelClass::kElementwise, 0, args.from.size_bytes() + args.to.size_bytes());
+  CountElementwise(DType::kBF16, 0, args.from.size_bytes() + args.to.size_bytes());
   table_.Convert(args);
 }
 
@@ -251,20 +263,20 @@ void Kernels::AdamW(const AdamWArgs& args) {
     Check(args.working.size() == size, "AdamW tensors differ in size");
     working_bytes = args.working.size_bytes();
   }
-  Count(KernelClass::kElementwise, 12 * size, 7 * args.parameter.size_bytes() + working_bytes);
+  CountElementwise(DType::kF32, 12 * size, 7 * args.parameter.size_bytes() + working_bytes);
   table_.AdamW(args);
 }
 
 void Kernels::Zero(View view) {
   Check(view.contiguous(), "zero of the strided {}", view.ToString());
-  Count(KernelClass::kElementwise, 0, view.size_bytes());
+  CountElementwise(DType::kF32, 0, view.size_bytes());
   table_.Zero(view);
 }
 
 void Kernels::Copy(ConstView from, View to) {
   Check(from.contiguous() && to.contiguous() && from.dtype == to.dtype && from.size() == to.size(),
         "copy of {} to {}", from.ToString(), to.ToString());
-  Count(KernelClass::kElementwise, 0, 2 * to.size_bytes());
+  CountElementwise(DType::kF32, 0, 2 * to.size_bytes());
   table_.Copy(from, to);
 }
 
@@ -293,13 +305,13 @@ void Kernels::CopyToHost(ConstView from, void* to) {
 
 double Kernels::SumOfSquares(ConstView view) {
   CheckF32(view, "the summed tensor");
-  Count(KernelClass::kElementwise, 2 * view.size(), view.size_bytes());
+  CountElementwise(DType::kF32, 2 * view.size(), view.size_bytes());
   return table_.SumOfSquares(view);
 }
 
 double Kernels::Sum(ConstView view) {
   CheckF32(view, "the summed tensor");
-  Count(KernelClass::kElementwise, view.size(), view.size_bytes());
+  CountElementwise(DType::kF32, view.size(), view.size_bytes());
   return table_.Sum(view);
 }
 
@@ -310,14 +322,18 @@ AttentionForwardArgs Kernels::AttentionForwardBegin(const AttentionProblem& prob
   const View state =
       memory_.Allocate(DType::kByte, {bytes}, MemoryCategory::kAttention, "attention state");
   const AttentionForwardArgs args{problem, q, state};
+  CountElementwise(q.dtype, 0, q.size_bytes() + bytes);
   table_.AttentionForwardBegin(args);
   return args;
 }
 
 void Kernels::AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block) {
   CheckKeys(args.problem, block);
-  Count(KernelClass::kAttention, 4 * args.problem.head_dim * AttentionPairs(args.problem, block),
-        args.q.size_bytes() + block.k.size_bytes() + block.v.size_bytes());
+  Count({.work = RateClass::kAttentionForward,
+         .dtype = args.problem.dtype,
+         .head_dim = args.problem.head_dim,
+         .flops = 4 * args.problem.head_dim * AttentionPairs(args.problem, block),
+         .bytes = args.q.size_bytes() + block.k.size_bytes() + block.v.size_bytes()});
   const int64_t bytes = table_.AttentionForwardScratchBytes(args.problem, block.positions.tokens());
   MemoryScope scope(memory_);
   table_.AttentionForwardFold(args, block, Scratch(bytes));
@@ -327,6 +343,7 @@ void Kernels::AttentionForwardFinish(const AttentionForwardArgs& args, View out,
   const AttentionProblem& p = args.problem;
   CheckQueryShaped(p, out, "out");
   CheckDims(lse, {p.batch, p.heads, p.query_tokens()}, "lse");
+  CountElementwise(p.dtype, 0, args.state.size_bytes() + out.size_bytes() + lse.size_bytes());
   table_.AttentionForwardFinish(args, out, lse);
 }
 
@@ -341,6 +358,7 @@ AttentionBackwardArgs Kernels::AttentionBackwardBegin(const AttentionProblem& pr
   const View state =
       memory_.Allocate(DType::kByte, {bytes}, MemoryCategory::kAttention, "attention state");
   const AttentionBackwardArgs args{problem, inputs.q, inputs.out, inputs.dout, inputs.lse, state};
+  CountElementwise(inputs.q.dtype, 0, 3 * inputs.q.size_bytes() + bytes);
   table_.AttentionBackwardBegin(args);
   return args;
 }
@@ -351,8 +369,12 @@ void Kernels::AttentionBackwardFold(const AttentionBackwardArgs& args, const Key
   CheckKeys(p, block);
   CheckKeyGradient(p, block, gradient.dk);
   CheckKeyGradient(p, block, gradient.dv);
-  Count(KernelClass::kAttention, 10 * p.head_dim * AttentionPairs(p, block),
-        2 * args.q.size_bytes() + 2 * block.k.size_bytes() + 2 * gradient.dk.size_bytes());
+  Count(
+      {.work = RateClass::kAttentionBackward,
+       .dtype = p.dtype,
+       .head_dim = p.head_dim,
+       .flops = 10 * p.head_dim * AttentionPairs(p, block),
+       .bytes = 2 * args.q.size_bytes() + 2 * block.k.size_bytes() + 2 * gradient.dk.size_bytes()});
   const int64_t bytes = table_.AttentionBackwardScratchBytes(p, block.positions.tokens());
   MemoryScope scope(memory_);
   table_.AttentionBackwardFold(args, block, gradient, Scratch(bytes));
@@ -360,6 +382,7 @@ void Kernels::AttentionBackwardFold(const AttentionBackwardArgs& args, const Key
 
 void Kernels::AttentionBackwardFinish(const AttentionBackwardArgs& args, View dq) {
   CheckQueryShaped(args.problem, dq, "dq");
+  CountElementwise(dq.dtype, 0, args.state.size_bytes() + dq.size_bytes());
   table_.AttentionBackwardFinish(args, dq);
 }
 

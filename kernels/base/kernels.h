@@ -85,7 +85,8 @@ class Kernels {
   void AttentionBackwardFinish(const AttentionBackwardArgs& args, View dq);
 
  private:
-  void Count(KernelClass c, int64_t flops, int64_t bytes);
+  void Count(const CallCost& cost);
+  void CountElementwise(DType dtype, int64_t flops, int64_t bytes);
   // Allowed (query, key) pairs over all sequences and query heads.
   int64_t AttentionPairs(const AttentionProblem& problem, const KeyBlock& block);
   View Scratch(int64_t bytes);

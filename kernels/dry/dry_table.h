@@ -1,18 +1,26 @@
 // The table that does no work: a step run against it allocates nothing real, computes nothing, and
-// is counted like any other. Scratch is what the modelled table would ask for.
+// is counted like any other. Scratch is what the modelled table would ask for, and a call takes the
+// time that the clock's rates give it.
 #pragma once
 
+#include "kernels/base/dry_clock.h"
 #include "kernels/base/kernel_table.h"
 
 namespace annulus::kernels {
 
 class DryTable final : public KernelTable {
  public:
-  // `modelled` must outlive this; only its pure queries are called.
-  explicit DryTable(const KernelTable& modelled) : modelled_(modelled) {}
+  // `modelled` must outlive this; only its pure queries are called. So must `clock`, where one is
+  // given.
+  explicit DryTable(const KernelTable& modelled, DryClock* clock = nullptr)
+      : modelled_(modelled), clock_(clock) {}
 
   std::string Name() const override { return "dry " + modelled_.Name(); }
   std::vector<KernelChoice> Choices() const override { return modelled_.Choices(); }
+
+  void Account(const CallCost& cost) override {
+    if (clock_ != nullptr) clock_->Compute(cost);
+  }
 
   int64_t MatMulScratchBytes(const MatMulArgs& args) const override {
     return modelled_.MatMulScratchBytes(args);
@@ -67,6 +75,7 @@ class DryTable final : public KernelTable {
 
  private:
   const KernelTable& modelled_;
+  DryClock* clock_;
 };
 
 }  // namespace annulus::kernels

@@ -88,17 +88,23 @@ std::vector<IniEntry> ParseIni(std::string_view text, std::string_view name) {
   return entries;
 }
 
-std::vector<IniEntry> ReadIni(const std::string& path) {
+std::string ReadIniText(const std::string& path, std::string_view option) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) {
-    ThrowConfigError("config: {} is a directory; name the INI file in it", path);
+    ThrowConfigError("{}: {} is a directory; name the INI file in it", option, path);
   }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) ThrowConfigError("config: cannot read {}: {}", path, std::strerror(errno));
-  if (text.find('\0') != std::string::npos) ThrowConfigError("config: {} is not a text file", path);
-  return ParseIni(text, path);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) ThrowConfigError("{}: cannot read {}: {}", option, path, std::strerror(errno));
+  if (text.find('\0') != std::string::npos) {
+    ThrowConfigError("{}: {} is not a text file", option, path);
+  }
+  return text;
+}
+
+std::vector<IniEntry> ReadIni(const std::string& path) {
+  return ParseIni(ReadIniText(path, "config"), path);
 }
 
 std::string QuotedIniValue(std::string_view value) {

@@ -31,6 +31,9 @@ std::vector<IniEntry> ParseIni(std::string_view text, std::string_view name);
 // Reads and parses a file. Throws ConfigError where it cannot be read as text.
 std::vector<IniEntry> ReadIni(const std::string& path);
 
+// The text of an INI file that the option `option` names. Throws ConfigError where it is none.
+std::string ReadIniText(const std::string& path, std::string_view option);
+
 // `value` as ParseIni reads it back: in quotes where it needs them.
 std::string QuotedIniValue(std::string_view value);
 

@@ -48,6 +48,9 @@ std::vector<Option> TopLevel() {
              "ranks to run as threads of this process; 0: as many as mpirun or srun started, or 1"),
       OfOneCall(OPTION(json, Text{"FILE"}, "also write the report to FILE, for machines")),
       OfOneCall(OPTION(svg, Text{"FILE"}, "also draw the report to FILE, as SVG")),
+      OfOneCall(OPTION(machine, Text{"FILE"},
+                       "rates of a machine, to predict times by; annulus bench calibrate writes "
+                       "them to FILE")),
   };
 }
 
@@ -244,6 +247,11 @@ std::vector<Option> Bench() {
              "free"),
       OPTION(bench.time_s, (Real{"SECONDS", 0, false, kMostSeconds}),
              "wall leaves out what would end later than this"),
+      OPTION(bench.mode,
+             (ListOf{Names<ScalingMode>{
+                 {{"strong", ScalingMode::kStrong}, {"weak", ScalingMode::kWeak}}}}),
+             "strong: sequence_length over more and more ranks; weak: sequence_length to each"),
+      OPTION(bench.dry, Bool{}, "predict for --ranks N by --machine FILE and measure nothing"),
   };
 }
 

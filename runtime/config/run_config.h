@@ -175,6 +175,9 @@ enum class BenchMask : uint8_t {
 };
 enum class AttentionMethod : uint8_t { kFused, kNaive };
 
+// What stays the same as ranks are added: the sequence, or a rank's part of it.
+enum class ScalingMode : uint8_t { kStrong, kWeak };
+
 // One attention, over every combination of the lists.
 struct BenchOptions {
   std::vector<int64_t> n;  // tokens of a sequence; empty: the benchmark's own
@@ -192,6 +195,8 @@ struct BenchOptions {
   int64_t roof_size = 2048;  // rows and columns of the product that is the roof
   int64_t memory_bytes = 0;  // 0: half of what is free
   double time_s = 120;       // of bench wall
+  std::vector<ScalingMode> mode = {ScalingMode::kStrong, ScalingMode::kWeak};
+  bool dry = false;  // predict, measure nothing
 
   bool operator==(const BenchOptions&) const = default;
 };
@@ -210,9 +215,10 @@ struct RunConfig {
   std::string output;  // directory of the results; "": runs/NAME, see OutputDirectory()
   int ranks = 0;       // ranks as threads of this process; 0: not set
   // Of one call of the command, never part of the INI file:
-  std::string config;  // the INI file; "": none
-  std::string json;    // where the command writes its report for machines; "": nowhere
-  std::string svg;     // where it draws it; "": nowhere
+  std::string config;   // the INI file; "": none
+  std::string json;     // where the command writes its report for machines; "": nowhere
+  std::string svg;      // where it draws it; "": nowhere
+  std::string machine;  // the file of a machine's rates; "": none
 
   bool operator==(const RunConfig&) const = default;
 };

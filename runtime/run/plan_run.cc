@@ -10,9 +10,11 @@
 #include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
 #include "runtime/io/format.h"
+#include "runtime/machine/machine_file.h"
 #include "runtime/report/run_directory.h"
 #include "runtime/run/rank_setup.h"
 #include "runtime/run/roof.h"
+#include "runtime/run/world_plan.h"
 
 namespace annulus::runtime {
 namespace {
@@ -21,14 +23,6 @@ namespace {
 constexpr int64_t kTextVocabulary = 256;
 
 int64_t FlopsOf(const StepCost& step) { return step.work.model_flops(); }
-
-RankPlace PlaceOf(const RunConfig& config, int rank, int ranks) {
-  const int context_size = config.parallel.context_size;
-  return {.context_rank = rank % context_size,
-          .context_size = context_size,
-          .data_index = rank / context_size,
-          .data_size = ranks / context_size};
-}
 
 // What each phase costs on rank after rank.
 void AddRank(const RankPlan& rank, std::vector<PhasePlan>& phases) {
@@ -66,6 +60,66 @@ nlohmann::ordered_json StrategyJson(const StrategyChoice& choice) {
   return json;
 }
 
+void PredictByRoof(kernels::KernelTable& table, FullPlan& plan) {
+  parallel::LocalGroup alone(1);
+  const double roof = MeasureMatMulRoof(table, plan.shape.dtype, *alone.Join(0));
+  for (PhasePlan& phase : plan.phases) {
+    phase.predicted_step_ms = 1e3 * static_cast<double>(phase.busiest_rank_flops) / roof;
+  }
+}
+
+void PredictByMachine(const WorldPlan& world, FullPlan& plan) {
+  for (size_t p = 0; p < plan.phases.size(); ++p) {
+    plan.phases[p].times = world.Of(world.SlowestRank(p)).steps[p].times;
+    plan.phases[p].predicted_step_ms = 1e3 * plan.phases[p].times.total_s();
+  }
+}
+
+// What the slowest rank's step is made of.
+std::string TimeTable(const FullPlan& plan) {
+  TextTable table({{"tokens", Align::kRight},
+                   {"predicted step", Align::kRight},
+                   {"matmul", Align::kRight},
+                   {"attention forward", Align::kRight},
+                   {"backward", Align::kRight},
+                   {"elementwise", Align::kRight},
+                   {"copies", Align::kRight},
+                   {"exposed", Align::kRight}});
+  for (const PhasePlan& phase : plan.phases) {
+    std::vector<std::string> cells = {FormatCount(phase.length),
+                                      FormatDuration(phase.predicted_step_ms / 1e3)};
+    for (int c = 0; c < kernels::kRateClasses; ++c) {
+      cells.push_back(FormatDuration(phase.times.compute_of(static_cast<kernels::RateClass>(c))));
+    }
+    cells.push_back(FormatDuration(phase.times.copy_s));
+    cells.push_back(FormatDuration(phase.times.exposed_s));
+    table.AddRow(std::move(cells));
+  }
+  return fmt::format("\nthe slowest rank, by {} ({})\n{}", plan.config.machine, plan.machine->name,
+                     table.ToString());
+}
+
+nlohmann::ordered_json TimesJson(const kernels::DryTimes& times) {
+  nlohmann::ordered_json json;
+  for (int c = 0; c < kernels::kRateClasses; ++c) {
+    const auto work = static_cast<kernels::RateClass>(c);
+    json[std::string(NameOf(work))] = 1e3 * times.compute_of(work);
+  }
+  json["copies"] = 1e3 * times.copy_s;
+  return json;
+}
+
+// The time of a step, of a phase or of the plan.
+void AddTimes(const FullPlan& plan, const PhasePlan& phase, nlohmann::ordered_json& json) {
+  json["predicted_step_ms"] = phase.predicted_step_ms;
+  json["predicted_by"] = plan.machine ? "machine" : "roof";
+  json["predicted_exposed_comm_ms"] = nullptr;
+  json["predicted_compute_ms"] = nullptr;
+  if (!plan.machine) return;
+  json["predicted_exposed_comm_ms"] = 1e3 * phase.times.exposed_s;
+  json["predicted_compute_ms"] = TimesJson(phase.times);
+}
+
 }  // namespace
 
 FullPlan MakePlan(const RunConfig& given) {
@@ -78,6 +132,7 @@ FullPlan MakePlan(const RunConfig& given) {
         "say by parallel.node_size how many of a context group share a node",
         NameOf(plan.config.parallel.strategy));
   }
+  if (!given.machine.empty()) plan.machine = ReadMachineFile(given.machine);
   plan.shape =
       ShapeOf(plan.config, given.model.vocab_size > 0 ? given.model.vocab_size : kTextVocabulary);
   plan.config.model.vocab_size = plan.shape.vocab_size;
@@ -85,30 +140,31 @@ FullPlan MakePlan(const RunConfig& given) {
   for (const ContextPhase& phase : plan.config.train.Phases()) {
     plan.phases.push_back({.length = phase.length, .steps = phase.steps});
   }
-  const auto plan_rank = [&](const RunConfig& config, int rank) {
-    return PlanRank(config, plan.shape, table, PlaceOf(config, rank, ranks));
-  };
+  const MachineModel* machine = plan.machine ? &*plan.machine : nullptr;
   plan.strategy = PlanStrategies(plan.config, [&](const RunConfig& candidate) {
     StrategyCost most;
-    for (int rank = 0; rank < candidate.parallel.context_size; ++rank) {
-      most = Most(most, CostOf(candidate, plan_rank(candidate, rank)));
+    for (const RankPlan& rank : PlanWorld(candidate, plan.shape, table, ranks, machine).distinct) {
+      most = Most(most, CostOf(candidate, rank));
     }
     return most;
   });
   plan.config.parallel = plan.strategy.parallel();
+  const WorldPlan world = PlanWorld(plan.config, plan.shape, table, ranks, machine);
+  for (const RankPlan& rank : world.distinct) CheckBudget(plan.config, rank);
   for (int rank = 0; rank < ranks; ++rank) {
-    const RankPlan rank_plan = plan_rank(plan.config, rank);
-    CheckBudget(plan.config, rank_plan);
-    plan.memory.push_back(PredictedMemory(plan.config, plan.shape, rank_plan));
-    AddRank(rank_plan, plan.phases);
+    plan.memory.push_back(PredictedMemory(plan.config, plan.shape, world.Of(rank)));
+    plan.memory.back().rank = rank;
+    AddRank(world.Of(rank), plan.phases);
   }
-  parallel::LocalGroup alone(1);
-  const double roof = MeasureMatMulRoof(table, plan.shape.dtype, *alone.Join(0));
   for (PhasePlan& phase : plan.phases) {
     phase.balance =
         static_cast<double>(phase.flops) / (static_cast<double>(phase.busiest_rank_flops) * ranks);
     phase.mask_area = MaskArea(plan, phase);
-    phase.predicted_step_ms = 1e3 * static_cast<double>(phase.busiest_rank_flops) / roof;
+  }
+  if (plan.machine) {
+    PredictByMachine(world, plan);
+  } else {
+    PredictByRoof(table, plan);
   }
   return plan;
 }
@@ -121,22 +177,25 @@ std::string PlanText(const FullPlan& plan) {
                      PredictedMemoryTable(plan.memory) +
                      fmt::format("score matrix avoided: {} per rank\n\n",
                                  FormatBytes(plan.memory.front().score_matrix_bytes));
-  TextTable table({{"tokens", Align::kRight},
-                   {"steps", Align::kRight},
-                   {"mask area", Align::kRight},
-                   {"FLOPs per step", Align::kRight},
-                   {"balance", Align::kRight},
-                   {"sent per step", Align::kRight},
-                   {"step at this machine's roof", Align::kRight}});
+  std::vector<TextTable::Column> columns = {
+      {"tokens", Align::kRight},    {"steps", Align::kRight},
+      {"mask area", Align::kRight}, {"FLOPs per step", Align::kRight},
+      {"balance", Align::kRight},   {"sent per step", Align::kRight}};
+  if (!plan.machine) columns.push_back({"step at this machine's roof", Align::kRight});
+  TextTable table(std::move(columns));
   for (const PhasePlan& phase : plan.phases) {
-    table.AddRow({FormatCount(phase.length), FormatCount(phase.steps),
-                  fmt::format("{:.2f}%", 100 * phase.mask_area),
-                  FormatRate(static_cast<double>(phase.flops), "FLOP"),
-                  fmt::format("{:.1f}%", 100 * phase.balance), FormatBytes(phase.traffic_bytes),
-                  FormatDuration(phase.predicted_step_ms / 1e3)});
+    std::vector<std::string> cells = {FormatCount(phase.length),
+                                      FormatCount(phase.steps),
+                                      fmt::format("{:.2f}%", 100 * phase.mask_area),
+                                      FormatRate(static_cast<double>(phase.flops), "FLOP"),
+                                      fmt::format("{:.1f}%", 100 * phase.balance),
+                                      FormatBytes(phase.traffic_bytes)};
+    if (!plan.machine) cells.push_back(FormatDuration(phase.predicted_step_ms / 1e3));
+    table.AddRow(std::move(cells));
   }
   text += "strategy: " + DescribeChoice(plan.strategy, plan.config.memory.budget_bytes) + "\n";
   text += "mask: " + DescribeMask(plan.config.attention) + "\n" + table.ToString();
+  if (plan.machine) text += TimeTable(plan);
   if (plan.flops_are_most()) {
     text +=
         "Where documents start is in the data: mask area, FLOPs, balance and time are those of "
@@ -157,15 +216,15 @@ nlohmann::ordered_json ToJson(const FullPlan& plan) {
                               {"flops", phase.flops},
                               {"busiest_rank_flops", phase.busiest_rank_flops},
                               {"balance", phase.balance},
-                              {"traffic_bytes", phase.traffic_bytes},
-                              {"predicted_step_ms", phase.predicted_step_ms}});
+                              {"traffic_bytes", phase.traffic_bytes}});
+    AddTimes(plan, phase, json["phases"].back());
   }
   // The last phase's, the longest context of the run.
   const PhasePlan& last = plan.phases.back();
   json["flops"] = last.flops;
   json["flops_are_most"] = plan.flops_are_most();
   json["traffic_bytes"] = last.traffic_bytes;
-  json["predicted_step_ms"] = last.predicted_step_ms;
+  AddTimes(plan, last, json);
   return json;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,12 @@ struct PhasePlan {
   int64_t traffic_bytes = 0;  // sent by all ranks
   double balance = 1;         // mean over busiest rank's FLOPs
   double mask_area = 1;       // (query, key) pairs the mask allows, of all n x n
+  // Of the slowest rank by the machine's rates, where a machine file is given. Without one,
   // busiest_rank_flops at the rate of this machine's large matrix products, threads as planned: a
   // lower bound where ranks run on machines like this one.
   double predicted_step_ms = 0;
+  kernels::DryTimes times =
+      {};  // what the slowest rank's step is made of; 0 without a machine file
 };
 
 struct FullPlan {
@@ -32,6 +36,7 @@ struct FullPlan {
   StrategyChoice strategy = {};  // config has what it chose
   std::vector<RankMemory> memory = {};
   std::vector<PhasePlan> phases = {};
+  std::optional<MachineModel> machine = {};
 
   // Where documents start is in the data, which a plan does not read. It takes every sequence for
   // one document: FLOPs, area and time are then the most there can be; bytes and traffic are exact.

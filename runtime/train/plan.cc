@@ -1,5 +1,7 @@
 #include "runtime/train/plan.h"
 
+#include <numeric>
+
 #include "kernels/dry/dry_table.h"
 #include "parallel/dry_communicator.h"
 #include "runtime/io/format.h"
@@ -19,14 +21,26 @@ kernels::KernelCounters Difference(const kernels::KernelCounters& after,
   return work;
 }
 
+// The world ranks that share the sequences of the planned one.
+std::vector<int> ContextOf(const RankPlace& place) {
+  std::vector<int> members(static_cast<size_t>(place.context_size));
+  std::iota(members.begin(), members.end(), place.data_index * place.context_size);
+  return members;
+}
+
 }  // namespace
 
 RankPlan PlanRank(const RunConfig& config, const DecoderShape& shape,
-                  const kernels::KernelTable& modelled, const RankPlace& place) {
-  kernels::DryTable table(modelled);
+                  const kernels::KernelTable& modelled, const RankPlace& place,
+                  const MachineModel* machine) {
+  kernels::DryClock clock(machine == nullptr ? nullptr : &machine->compute);
+  kernels::DryTable table(modelled, &clock);
   Arena memory = Arena::Dry();
-  parallel::DryCommunicator world(place.world_rank(), place.world_size());
-  parallel::DryCommunicator context(place.context_rank, place.context_size);
+  parallel::LinkClock links(clock, machine == nullptr ? nullptr : &machine->network,
+                            place.world_rank());
+  parallel::DryCommunicator world(place.world_size(), links);
+  const std::unique_ptr<parallel::Communicator> context_group = world.Subgroup(ContextOf(place));
+  parallel::Communicator& context = *context_group;
   Program program(config, shape,
                   {.table = table,
                    .memory = memory,
@@ -42,17 +56,20 @@ RankPlan PlanRank(const RunConfig& config, const DecoderShape& shape,
   for (const ContextPhase& phase : config.train.Phases()) {
     const kernels::KernelCounters work = program.kernels().counters();
     const parallel::CommCounters sent = program.traffic();
+    const kernels::DryTimes times_before = clock.times();
     program.Step(0, phase.length, 0, load);
     plan.steps.push_back({.length = phase.length,
                           .work = Difference(program.kernels().counters(), work),
                           .bytes_sent = program.traffic().bytes_sent - sent.bytes_sent,
                           .messages = program.traffic().messages - sent.messages,
-                          .peak_bytes = memory.ledger().peak_bytes()});
+                          .peak_bytes = memory.ledger().peak_bytes(),
+                          .times = clock.times() - times_before});
   }
   const int64_t batch = config.train.MicroBatch(config.train.sequence_length);
   program.Evaluate(config.train.sequence_length, batch * place.data_size, load,
                    [](const SequenceRange&, const SequenceShape&, ConstView, ConstView) {});
   plan.ledger = memory.ledger();
+  plan.fingerprint = clock.fingerprint();
   return plan;
 }
 

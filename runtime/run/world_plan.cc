@@ -1,0 +1,54 @@
+#include "runtime/run/world_plan.h"
+
+#include <map>
+#include <utility>
+
+namespace annulus::runtime {
+namespace {
+
+RankPlace PlaceOf(const RunConfig& config, int rank, int ranks) {
+  const int context_size = config.parallel.context_size;
+  return {.context_rank = rank % context_size,
+          .context_size = context_size,
+          .data_index = rank / context_size,
+          .data_size = ranks / context_size};
+}
+
+}  // namespace
+
+int WorldPlan::SlowestRank(size_t phase) const {
+  int slowest = 0;
+  for (int rank = 1; rank < ranks(); ++rank) {
+    if (Of(rank).steps[phase].times.total_s() > Of(slowest).steps[phase].times.total_s()) {
+      slowest = rank;
+    }
+  }
+  return slowest;
+}
+
+int64_t WorldPlan::BytesSent(size_t phase) const {
+  int64_t bytes = 0;
+  for (int rank = 0; rank < ranks(); ++rank) bytes += Of(rank).steps[phase].bytes_sent;
+  return bytes;
+}
+
+WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
+                    const kernels::KernelTable& modelled, int ranks, const MachineModel* machine) {
+  if (machine != nullptr) machine->CheckLinks(ranks);
+  RunConfig one_layer_config = config;
+  DecoderShape one_layer = shape;
+  one_layer_config.model.num_hidden_layers = one_layer.num_hidden_layers = 1;
+  std::map<std::pair<uint64_t, int64_t>, size_t> known;  // by fingerprint and peak of one layer
+  WorldPlan world;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const RankPlace place = PlaceOf(config, rank, ranks);
+    const RankPlan probe = PlanRank(one_layer_config, one_layer, modelled, place, machine);
+    const auto [same, is_new] = known.emplace(
+        std::pair(probe.fingerprint, probe.ledger.peak_bytes()), world.distinct.size());
+    world.of_rank.push_back(same->second);
+    if (is_new) world.distinct.push_back(PlanRank(config, shape, modelled, place, machine));
+  }
+  return world;
+}
+
+}  // namespace annulus::runtime
