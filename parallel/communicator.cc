@@ -29,7 +29,7 @@ class WaitTimer {
 bool Empty(const ConstView& view) { return view.rank == 0 || view.size() == 0; }
 
 void CheckSide(const ConstView& view, int peer, int size, std::string_view side) {
-  Check(view.contiguous(), "an exchange needs a contiguous {} view, not {}", side, view.ToString());
+  Check(view.contiguous(), "an exchange needs a contiguous {} view, not {}", side, view);
   Check(peer >= 0 && peer < size, "an exchange {} rank {} in a group of {}", side, peer, size);
 }
 
@@ -91,7 +91,7 @@ Transfer Communicator::Start(const Exchange& exchange) {
 Transfer Communicator::AllGather(ConstView send, View receive) {
   Check(send.contiguous() && receive.contiguous() && send.dtype == receive.dtype &&
             receive.size() == size_ * send.size(),
-        "all-gather of {} into {} over {} ranks", send.ToString(), receive.ToString(), size_);
+        "all-gather of {} into {} over {} ranks", send, receive, size_);
   if (Empty(send)) return {};
   CountSent(size_ - 1, (size_ - 1) * send.size_bytes());
   return Transfer(this, DoAllGather(send, receive));
@@ -100,7 +100,7 @@ Transfer Communicator::AllGather(ConstView send, View receive) {
 Transfer Communicator::AllToAll(ConstView send, View receive) {
   Check(send.contiguous() && receive.contiguous() && send.dtype == receive.dtype &&
             receive.size() == send.size() && send.size() % size_ == 0,
-        "all-to-all of {} into {} over {} ranks", send.ToString(), receive.ToString(), size_);
+        "all-to-all of {} into {} over {} ranks", send, receive, size_);
   if (Empty(send)) return {};
   CountSent(size_ - 1, send.size_bytes() / size_ * (size_ - 1));
   return Transfer(this, DoAllToAll(send, receive));
@@ -108,7 +108,7 @@ Transfer Communicator::AllToAll(ConstView send, View receive) {
 
 Transfer Communicator::AllReduceSum(View data) {
   Check(data.contiguous() && data.dtype == kernels::DType::kF32,
-        "all-reduce needs contiguous f32, not {}", data.ToString());
+        "all-reduce needs contiguous f32, not {}", data);
   if (Empty(data) || size_ == 1) return {};
   // To every other rank its share to reduce, then to every other rank the reduced own share.
   const int64_t own = ShareOf(data.size(), rank_, size_).size();
@@ -117,7 +117,7 @@ Transfer Communicator::AllReduceSum(View data) {
 }
 
 Transfer Communicator::Broadcast(View data, int root) {
-  Check(data.contiguous(), "broadcast of the strided {}", data.ToString());
+  Check(data.contiguous(), "broadcast of the strided {}", data);
   Check(root >= 0 && root < size_, "broadcast from rank {} in a group of {}", root, size_);
   if (Empty(data) || size_ == 1) return {};
   if (root == rank_) CountSent(size_ - 1, (size_ - 1) * data.size_bytes());

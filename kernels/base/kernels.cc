@@ -10,7 +10,7 @@ KernelClass ClassOf(RateClass work) {
 
 void CheckDType(const ConstView& view, DType dtype, std::string_view what) {
   Check(view.dtype == dtype && view.contiguous(), "{} must be contiguous {}, not {}", what,
-        NameOf(dtype), view.ToString());
+        NameOf(dtype), view);
 }
 void CheckF32(const ConstView& view, std::string_view what) { CheckDType(view, DType::kF32, what); }
 
@@ -18,7 +18,7 @@ void CheckShape(const ConstView& view, std::initializer_list<int64_t> dims, std:
   bool same = view.rank == static_cast<int>(dims.size());
   int d = 0;
   for (int64_t extent : dims) same = same && view.dim(d++) == extent;
-  Check(same, "{} has the wrong shape: {}", what, view.ToString());
+  Check(same, "{} has the wrong shape: {}", what, view);
 }
 void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, std::string_view what) {
   CheckShape(view, dims, what);
@@ -38,7 +38,7 @@ void CheckDims(const ConstView& view, std::initializer_list<int64_t> dims, DType
 
 void CheckTokens(const ConstView& view, int64_t count, std::string_view what) {
   Check(view.dtype == DType::kI32 && view.contiguous() && view.size() == count,
-        "{} must be {} contiguous i32, not {}", what, count, view.ToString());
+        "{} must be {} contiguous i32, not {}", what, count, view);
 }
 
 void CheckProblem(const AttentionProblem& p) {
@@ -91,11 +91,11 @@ void Kernels::MatMul(const MatMulArgs& args) {
   const int64_t m = args.c.dim(0), n = args.c.dim(1), k = args.a.dim(1);
   Check(args.a.rank == 2 && args.b.rank == 2 && args.c.rank == 2 && args.a.dim(0) == m &&
             args.b.dim(0) == k && args.b.dim(1) == n,
-        "matmul of {} and {} into {}", args.a.ToString(), args.b.ToString(), args.c.ToString());
+        "matmul of {} and {} into {}", args.a, args.b, args.c);
   CheckElement(args.a.dtype, "a factor");
   Check(
       args.b.dtype == args.a.dtype && (args.c.dtype == args.a.dtype || args.c.dtype == DType::kF32),
-      "matmul of {} and {} into {}", args.a.ToString(), args.b.ToString(), args.c.ToString());
+      "matmul of {} and {} into {}", args.a, args.b, args.c);
   Count({.work = RateClass::kMatMul,
          .dtype = args.a.dtype,
          .flops = 2 * m * n * k,
@@ -140,7 +140,7 @@ void Kernels::RopeTable(const RopeTableArgs& args) {
 
 void Kernels::Rope(const RopeArgs& args) {
   Check(args.x.rank == 4 && args.x.dim(3) % 2 == 0, "rope needs [B,T,H,D] with an even D, not {}",
-        args.x.ToString());
+        args.x);
   CheckElement(args.x.dtype, "x");
   CheckDType(args.x, args.x.dtype, "x");
   CheckDims(args.cosine, {args.x.dim(1), args.x.dim(3) / 2}, "cosine");
@@ -176,7 +176,7 @@ void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
   CheckDims(args.p, {rows, keys}, args.p.dtype, "p");
   CheckDims(args.scores, {rows, keys}, "scores");
   Check(static_cast<int64_t>(args.keys.first.size()) == rows + 1, "{} rows of allowed keys for {}",
-        args.keys.first.size(), args.p.ToString());
+        args.keys.first.size(), args.p);
   CountElementwise(args.p.dtype, 5 * args.p.size(),
                    2 * args.scores.size_bytes() + args.p.size_bytes());
   table_.MaskedSoftmax(args);
@@ -235,7 +235,7 @@ void Kernels::Add(const AddArgs& args) {
   CheckElement(args.x.dtype, "x");
   CheckDType(args.x, args.x.dtype, "x");
   CheckDType(args.y, args.x.dtype, "y");
-  Check(args.x.size() == args.y.size(), "add of {} to {}", args.x.ToString(), args.y.ToString());
+  Check(args.x.size() == args.y.size(), "add of {} to {}", args.x, args.y);
   CountElementwise(args.x.dtype, args.y.size(), 3 * args.y.size_bytes());
   table_.Add(args);
 }
@@ -245,7 +245,7 @@ void Kernels::Convert(const ConvertArgs& args) {
   CheckElement(args.to.dtype, "the converted");
   Check(args.from.contiguous() && args.to.contiguous() && args.from.size() == args.to.size() &&
             args.from.dtype != args.to.dtype,
-        "conversion of {} to {}", args.from.ToString(), args.to.ToString());
+        "conversion of {} to {}", args.from, args.to);
   CountElementwise(DType::kBF16, 0, args.from.size_bytes() + args.to.size_bytes());
   table_.Convert(args);
 }
@@ -268,14 +268,14 @@ void Kernels::AdamW(const AdamWArgs& args) {
 }
 
 void Kernels::Zero(View view) {
-  Check(view.contiguous(), "zero of the strided {}", view.ToString());
+  Check(view.contiguous(), "zero of the strided {}", view);
   CountElementwise(DType::kF32, 0, view.size_bytes());
   table_.Zero(view);
 }
 
 void Kernels::Copy(ConstView from, View to) {
   Check(from.contiguous() && to.contiguous() && from.dtype == to.dtype && from.size() == to.size(),
-        "copy of {} to {}", from.ToString(), to.ToString());
+        "copy of {} to {}", from, to);
   CountElementwise(DType::kF32, 0, 2 * to.size_bytes());
   table_.Copy(from, to);
 }
@@ -294,12 +294,12 @@ void Kernels::CopyStrided(const CopyStridedArgs& args) {
 }
 
 void Kernels::CopyFromHost(const void* from, View to) {
-  Check(to.contiguous(), "copy to the strided {}", to.ToString());
+  Check(to.contiguous(), "copy to the strided {}", to);
   table_.CopyFromHost(from, to);
 }
 
 void Kernels::CopyToHost(ConstView from, void* to) {
-  Check(from.contiguous(), "copy of the strided {}", from.ToString());
+  Check(from.contiguous(), "copy of the strided {}", from);
   table_.CopyToHost(from, to);
 }
 

@@ -214,6 +214,12 @@ int64_t Mask::CountPairs(const Positions& queries, const Positions& keys) const 
   for (int q = 0; q < queries.runs(); ++q) {
     const PositionRun real = Real(queries.run(q), length);
     for (int k = 0; k < keys.runs(); ++k) {
+      const Coverage coverage = Classify(real, keys.run(k));
+      if (coverage == Coverage::kSkip) continue;
+      if (coverage == Coverage::kWhole) {
+        pairs += real.count * keys.run(k).count;
+        continue;
+      }
       pairs += kind == MaskKind::kBlockSparse ? PairsInBlocks(*this, real, keys.run(k))
                                               : PairsInRange(*this, real, keys.run(k));
     }

@@ -82,7 +82,7 @@ struct BasicView {
   // `count` entries of dim `d` from `begin` on; the same memory.
   BasicView Slice(int d, int64_t begin, int64_t count) const {
     Check(d < rank && begin >= 0 && count >= 0 && begin + count <= dim(d),
-          "slice [{}, {}) of dim {} is outside {}", begin, begin + count, d, ToString());
+          "slice [{}, {}) of dim {} is outside {}", begin, begin + count, d, *this);
     BasicView out = *this;
     out.shape[static_cast<size_t>(d)] = count;
     out.data = Offset(begin * stride[static_cast<size_t>(d)]);
@@ -91,7 +91,7 @@ struct BasicView {
 
   // The last two dims exchanged; the same memory.
   BasicView Transposed() const {
-    Check(rank >= 2, "{} has no two dims to exchange", ToString());
+    Check(rank >= 2, "{} has no two dims to exchange", *this);
     BasicView out = *this;
     const auto last = static_cast<size_t>(rank - 1);
     std::swap(out.shape[last], out.shape[last - 1]);
@@ -102,8 +102,7 @@ struct BasicView {
   // The same elements under another shape. Requires: contiguous, equal size.
   BasicView Reshape(std::initializer_list<int64_t> dims) const {
     BasicView out(data, dtype, dims);
-    Check(contiguous() && out.size() == size(), "{} cannot be reshaped to {}", ToString(),
-          out.ToString());
+    Check(contiguous() && out.size() == size(), "{} cannot be reshaped to {}", *this, out);
     return out;
   }
 
@@ -123,3 +122,12 @@ using View = BasicView<void>;
 using ConstView = BasicView<const void>;
 
 }  // namespace annulus::kernels
+
+// Views as arguments of Check(), which spells them out only where it fails.
+template <class Void>
+struct fmt::formatter<annulus::kernels::BasicView<Void>> : fmt::formatter<std::string> {
+  template <class Context>
+  auto format(const annulus::kernels::BasicView<Void>& view, Context& context) const {
+    return fmt::formatter<std::string>::format(view.ToString(), context);
+  }
+};
