@@ -14,6 +14,14 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+Spread SpreadOf(std::vector<double> values) {
+  Check(!values.empty(), "the spread of nothing");
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  Spread spread{.median = 0, .least = *least, .most = *most};
+  spread.median = Median(std::move(values));
+  return spread;
+}
+
 std::optional<double> FitExponent(std::span<const Point> points) {
   if (points.size() < 2) return std::nullopt;
   const auto count = static_cast<double>(points.size());

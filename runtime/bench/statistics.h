@@ -10,6 +10,15 @@ namespace annulus::runtime {
 // The middle value, or the mean of the two in the middle. Requires one value at least.
 double Median(std::vector<double> values);
 
+// A median and what it lies between.
+struct Spread {
+  double median = 0;
+  double least = 0;
+  double most = 0;
+};
+// Requires one value at least.
+Spread SpreadOf(std::vector<double> values);
+
 struct Point {
   double x = 0;
   double y = 0;

@@ -3,10 +3,15 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "kernels/base/error.h"
 #include "runtime/bench/attention_report.h"
+#include "runtime/bench/calibration.h"
+#include "runtime/bench/ring_report.h"
+#include "runtime/bench/scaling_report.h"
 #include "runtime/bench/wall_report.h"
 #include "runtime/cli/machine_rows.h"
 #include "runtime/cli/report_files.h"
+#include "runtime/machine/machine_file.h"
 
 namespace annulus::runtime {
 namespace {
@@ -33,6 +38,19 @@ int Publish(const RunConfig& config, std::string_view bench, const Report& repor
   return 0;
 }
 
+// A benchmark of all ranks, or what is predicted of it.
+template <class Report>
+int RunOverRanks(const RunConfig& config, Job& job, std::string_view name,
+                 Report (*measure)(const RunConfig&, parallel::Communicator&, const Progress&),
+                 Report (*forecast)(const RunConfig&)) {
+  if (config.bench.dry) return job.speaks() ? Publish(config, name, forecast(config)) : 0;
+  job.RunRanks(config, [&](parallel::Communicator& world) {
+    const Report report = measure(config, world, ShowProgress);
+    if (world.rank() == 0) Publish(config, name, report);
+  });
+  return 0;
+}
+
 }  // namespace
 
 int RunBenchAttention(const RunConfig& config, Job& job) {
@@ -43,6 +61,29 @@ int RunBenchAttention(const RunConfig& config, Job& job) {
 int RunBenchWall(const RunConfig& config, Job& job) {
   if (!job.speaks()) return 0;
   return Publish(config, "wall", RunWallBench(Prepare(config), ShowProgress));
+}
+
+int RunBenchRing(const RunConfig& config, Job& job) {
+  return RunOverRanks<RingReport>(config, job, "ring", RunRingBench, ForecastRingBench);
+}
+
+int RunBenchScaling(const RunConfig& config, Job& job) {
+  return RunOverRanks<ScalingReport>(config, job, "scaling", RunScalingBench, ForecastScalingBench);
+}
+
+int RunBenchCalibrate(const RunConfig& config, Job& job) {
+  job.RunRanks(config, [&](parallel::Communicator& world) {
+    const CalibrationReport report = Calibrate(config, world, ShowProgress);
+    if (world.rank() != 0) return;
+    const std::string text = MachineText(report.machine);
+    if (config.machine.empty()) {
+      fmt::print("{}", text);
+    } else {
+      WriteMachineFile(config, text);
+      fmt::print("{}", ToText(report));
+    }
+  });
+  return 0;
 }
 
 }  // namespace annulus::runtime

@@ -11,4 +11,11 @@ namespace annulus::runtime {
 int RunBenchAttention(const RunConfig& config, Job& job);
 int RunBenchWall(const RunConfig& config, Job& job);
 
+// On all ranks of a launch, or of config.ranks threads; with bench.dry nothing runs.
+int RunBenchRing(const RunConfig& config, Job& job);
+int RunBenchScaling(const RunConfig& config, Job& job);
+
+// Likewise; writes the machine's file to config.machine, or prints it where that is empty.
+int RunBenchCalibrate(const RunConfig& config, Job& job);
+
 }  // namespace annulus::runtime

@@ -26,4 +26,8 @@ void WriteSvgReport(const RunConfig& config, std::string_view svg) {
   if (!config.svg.empty()) WriteReport("svg", config.svg, svg);
 }
 
+void WriteMachineFile(const RunConfig& config, std::string_view text) {
+  if (!config.machine.empty()) WriteReport("machine", config.machine, text);
+}
+
 }  // namespace annulus::runtime

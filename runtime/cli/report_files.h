@@ -15,4 +15,7 @@ void WriteJsonReport(const RunConfig& config, const nlohmann::ordered_json& json
 // The same of a drawing and config.svg.
 void WriteSvgReport(const RunConfig& config, std::string_view svg);
 
+// The same of a machine's rates and config.machine.
+void WriteMachineFile(const RunConfig& config, std::string_view text);
+
 }  // namespace annulus::runtime

@@ -1,0 +1,22 @@
+// The ranks that a benchmark runs on.
+#pragma once
+
+#include "parallel/communicator.h"
+
+namespace annulus::runtime {
+
+struct BenchLaunch {
+  int threads = 1;       // of every rank
+  int usable_cores = 1;  // of this process
+  int ranks_per_node = 1;
+  bool one_node = true;
+
+  // Whether one process here can keep the cores of all `ranks` ranks busy.
+  bool FitsOneProcess(int ranks) const { return one_node && usable_cores >= ranks * threads; }
+};
+
+// `threads` as in device.threads. Collective. Throws ConfigError where nodes have different numbers
+// of ranks, or ranks different numbers of threads.
+BenchLaunch ReadBenchLaunch(parallel::Communicator& world, int threads);
+
+}  // namespace annulus::runtime

@@ -1,0 +1,225 @@
+#include "runtime/bench/calibration.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "kernels/cpu/cpu_table.h"
+#include "runtime/bench/bench_launch.h"
+#include "runtime/bench/calibration_calls.h"
+#include "runtime/bench/calibration_links.h"
+#include "runtime/bench/statistics.h"
+#include "runtime/io/format.h"
+#include "runtime/machine/machine.h"
+
+namespace annulus::runtime {
+namespace {
+
+using kernels::ComputeRates;
+using kernels::DType;
+using kernels::RateClass;
+
+constexpr double kLeastSeconds = 2e-3;  // of one measurement: calls are repeated so often
+
+kernels::KernelCounters::Class WorkOf(const kernels::Kernels& kernels, RateClass work) {
+  if (work == RateClass::kMatMul) return kernels.counters()[kernels::KernelClass::kMatMul];
+  return kernels.counters()[IsAttention(work) ? kernels::KernelClass::kAttention
+                                              : kernels::KernelClass::kElementwise];
+}
+
+// A call in memory of its own, ready to be timed.
+class TimedCall {
+ public:
+  TimedCall(const CalibrationCall& call, kernels::KernelTable& table)
+      : call_(call),
+        arena_(BytesOf(call, table)),
+        kernels_(table, arena_),
+        run_(call.make({kernels_, arena_})) {
+    const kernels::KernelCounters::Class before = WorkOf(kernels_, call.work);
+    run_();
+    const kernels::KernelCounters::Class after = WorkOf(kernels_, call.work);
+    sample_ = {.calls = static_cast<double>(after.calls - before.calls),
+               .flops = static_cast<double>(after.flops - before.flops),
+               .bytes = static_cast<double>(after.bytes - before.bytes)};
+    const double once_s = SecondsOf(Clock::kWall, run_);
+    repeats_ = std::max(1, static_cast<int>(kLeastSeconds / std::max(once_s, 1e-7)));
+  }
+
+  const CalibrationCall& call() const { return call_; }
+
+  void Measure() {
+    const double seconds = SecondsOf(Clock::kWall, [this] {
+      for (int i = 0; i < repeats_; ++i) run_();
+    });
+    seconds_.push_back(seconds / repeats_);
+  }
+
+  RateSample sample() const {
+    RateSample sample = sample_;
+    sample.seconds = Median(seconds_);
+    return sample;
+  }
+
+ private:
+  static int64_t BytesOf(const CalibrationCall& call, const kernels::KernelTable& table) {
+    return DryPeak(table, [&](const WorkloadContext& context) { call.make(context)(); });
+  }
+
+  CalibrationCall call_;
+  Arena arena_;
+  kernels::Kernels kernels_;
+  std::function<void()> run_;
+  RateSample sample_;
+  int repeats_ = 1;
+  std::vector<double> seconds_;
+};
+
+std::string SectionOf(const ComputeRates::Entry& entry) {
+  return fmt::format("{} {}{}", NameOf(entry.work), kernels::NameOf(entry.dtype),
+                     IsAttention(entry.work) ? fmt::format(" {}", entry.head_dim) : "");
+}
+
+class Calibration {
+ public:
+  Calibration(const RunConfig& config, parallel::Communicator& world, const BenchLaunch& launch)
+      : rounds_(config.bench.repetitions), world_(world), table_(launch.threads) {
+    report_.rounds = rounds_;
+    report_.machine.name = fmt::format("{}, {}", ReadMachine("/").cpu_model, table_.Name());
+    report_.machine.source =
+        fmt::format("annulus bench calibrate, {} rounds, over {}", rounds_, world.Name());
+    report_.machine.ranks = world.size();
+    report_.machine.threads_per_rank = launch.threads;
+    report_.machine.network.ranks_per_node = launch.ranks_per_node;
+  }
+
+  // Tensors of all sizes exist at once, so that rounds go through all of them.
+  void MeasureKernels(DType dtype) {
+    std::vector<std::unique_ptr<TimedCall>> calls;
+    for (const CalibrationCall& call : CalibrationCalls(dtype)) {
+      calls.push_back(std::make_unique<TimedCall>(call, table_));
+    }
+    for (int64_t round = 0; round < rounds_; ++round) {
+      for (const auto& call : calls) {
+        world_.Barrier();
+        call->Measure();
+      }
+    }
+    std::vector<RateSample> samples;
+    for (const auto& call : calls) samples.push_back(call->sample());
+    AverageOverRanks(samples);
+    for (size_t first = 0; first < calls.size(); ++first) {
+      const CalibrationCall& call = calls[first]->call();
+      ComputeRates::Entry entry{.work = call.work, .dtype = call.dtype, .head_dim = call.head_dim};
+      if (Has(entry)) continue;
+      std::vector<RateSample> of_class;
+      for (size_t i = first; i < calls.size(); ++i) {
+        const CalibrationCall& other = calls[i]->call();
+        if (other.work == call.work && other.head_dim == call.head_dim) {
+          of_class.push_back(samples[i]);
+        }
+      }
+      entry.rate = FitRate(of_class);
+      report_.machine.compute.Add(entry);
+      report_.rates.push_back({.section = SectionOf(entry),
+                               .samples = static_cast<int64_t>(of_class.size()),
+                               .error = ErrorOf(entry.rate, of_class)});
+    }
+  }
+
+  void MeasureLinks(const BenchLaunch& launch) {
+    const int nodes = world_.size() / launch.ranks_per_node;
+    if (launch.ranks_per_node > 1) {
+      report_.machine.has_within_node = true;
+      report_.machine.network.within_node = MeasureLink("within_node", WithinNode(launch));
+    }
+    if (nodes > 1) {
+      report_.machine.has_between_nodes = true;
+      report_.machine.network.between_nodes = MeasureLink("between_nodes", BetweenNodes(launch));
+    }
+  }
+
+  CalibrationReport TakeReport() { return std::move(report_); }
+
+ private:
+  bool Has(const ComputeRates::Entry& entry) const {
+    const auto& entries = report_.machine.compute.entries();
+    return std::any_of(entries.begin(), entries.end(), [&](const ComputeRates::Entry& other) {
+      return SectionOf(other) == SectionOf(entry);
+    });
+  }
+
+  void AverageOverRanks(std::vector<RateSample>& samples) {
+    std::vector<double> seconds;
+    for (const RateSample& sample : samples) seconds.push_back(sample.seconds / world_.size());
+    world_.AllReduceSum(seconds);
+    for (size_t i = 0; i < samples.size(); ++i) samples[i].seconds = seconds[i];
+  }
+
+  // Ranks of a node are taken to follow one another.
+  Neighbours WithinNode(const BenchLaunch& launch) const {
+    const int first = world_.rank() / launch.ranks_per_node * launch.ranks_per_node;
+    const int here = world_.rank() - first, many = launch.ranks_per_node;
+    return {first + (here + 1) % many, first + (here + many - 1) % many};
+  }
+  Neighbours BetweenNodes(const BenchLaunch& launch) const {
+    const int many = world_.size();
+    return {(world_.rank() + launch.ranks_per_node) % many,
+            (world_.rank() + many - launch.ranks_per_node) % many};
+  }
+
+  parallel::LinkRate MeasureLink(const std::string& section, const Neighbours& neighbours) {
+    LinkSamples measured = MeasureMessages(world_, neighbours, rounds_);
+    AverageOverRanks(measured.messages);
+    const kernels::KernelRate rate = FitRate(measured.messages);
+    parallel::LinkRate link{.latency_s = rate.overhead_s, .s_per_byte = rate.s_per_byte};
+    std::array<double, 1> share{MeasureHostShare(world_, neighbours, {table_, link, rounds_}) /
+                                world_.size()};
+    world_.AllReduceSum(share);
+    link.host_share = share[0];
+    report_.rates.push_back({.section = section,
+                             .samples = static_cast<int64_t>(measured.messages.size()),
+                             .error = ErrorOf(rate, measured.messages)});
+    return link;
+  }
+
+  int64_t rounds_;
+  parallel::Communicator& world_;
+  kernels::CpuTable table_;
+  CalibrationReport report_;
+};
+
+}  // namespace
+
+CalibrationReport Calibrate(const RunConfig& config, parallel::Communicator& world,
+                            const Progress& progress) {
+  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
+  Calibration calibration(config, world, launch);
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    if (world.rank() == 0) progress(fmt::format("kernels in {}", kernels::NameOf(dtype)));
+    calibration.MeasureKernels(dtype);
+  }
+  if (world.size() > 1 && world.rank() == 0) progress("messages");
+  calibration.MeasureLinks(launch);
+  return calibration.TakeReport();
+}
+
+std::string ToText(const CalibrationReport& report) {
+  TextTable table({{"section"},
+                   {"samples", Align::kRight},
+                   {"rms error", Align::kRight},
+                   {"greatest", Align::kRight}});
+  for (const CalibratedRate& rate : report.rates) {
+    table.AddRow({rate.section, std::to_string(rate.samples),
+                  fmt::format("{:.1f}%", 100 * rate.error.rms),
+                  fmt::format("{:.1f}%", 100 * rate.error.greatest)});
+  }
+  return table.ToString() +
+         fmt::format(
+             "\n{}: {} rank{} of {} thread{}, medians of {} rounds; errors of the fit over "
+             "its samples\n",
+             report.machine.name, report.machine.ranks, report.machine.ranks == 1 ? "" : "s",
+             report.machine.threads_per_rank, report.machine.threads_per_rank == 1 ? "" : "s",
+             report.rounds);
+}
+
+}  // namespace annulus::runtime

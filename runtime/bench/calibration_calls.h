@@ -1,0 +1,36 @@
+// The kernel calls that a machine is calibrated by.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "kernels/base/call_cost.h"
+#include "runtime/bench/workload.h"
+
+namespace annulus::runtime {
+
+using MakeCall = std::function<std::function<void()>(const WorkloadContext&)>;
+
+// A call of one kernel at one size.
+struct CalibrationCall {
+  kernels::RateClass work{};
+  kernels::DType dtype{};
+  int64_t head_dim = 0;
+  // Pushes the tensors, does what comes before, and returns the call, which may be made repeatedly.
+  MakeCall make;
+};
+
+// Sizes from those of small models, where overheads and edges count, to ones that fill the caches.
+// In `dtype`, f32 or bf16; f32's have the optimizer and the losses among them, which every model
+// needs.
+std::vector<CalibrationCall> CalibrationCalls(kernels::DType dtype);
+
+// A fold of `tokens` queries and as many earlier keys, during which the table calls `meanwhile`.
+MakeCall AttentionFold(kernels::DType dtype, int64_t head_dim, int64_t tokens,
+                       kernels::Meanwhile meanwhile);
+
+// The most memory that `body` takes when it is run dry.
+int64_t DryPeak(const kernels::KernelTable& table,
+                const std::function<void(const WorkloadContext&)>& body);
+
+}  // namespace annulus::runtime

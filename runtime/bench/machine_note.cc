@@ -1,0 +1,31 @@
+#include "runtime/bench/machine_note.h"
+
+#include "kernels/base/error.h"
+#include "runtime/machine/machine_file.h"
+
+namespace annulus::runtime {
+
+std::string NameOf(const MachineModel& machine, const std::string& file) {
+  return machine.name.empty() ? file : fmt::format("{} ({})", machine.name, file);
+}
+
+void AddMachineNotes(const MachineModel& machine, int ranks, int threads,
+                     std::vector<std::string>& notes) {
+  if (machine.ranks == ranks && machine.threads_per_rank == threads) return;
+  notes.push_back(fmt::format(
+      "the machine file holds for {} rank{} of {} thread{}, not for {} of {}: predicted times may "
+      "be off",
+      machine.ranks, machine.ranks == 1 ? "" : "s", machine.threads_per_rank,
+      machine.threads_per_rank == 1 ? "" : "s", ranks, threads));
+}
+
+MachineModel RequiredMachine(const RunConfig& config) {
+  if (config.machine.empty()) {
+    ThrowConfigError(
+        "bench.dry predicts by a machine's rates: name them by --machine FILE (annulus bench "
+        "calibrate writes such a file, examples/machines has some)");
+  }
+  return ReadMachineFile(config.machine);
+}
+
+}  // namespace annulus::runtime

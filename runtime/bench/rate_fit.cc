@@ -1,0 +1,97 @@
+#include "runtime/bench/rate_fit.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "kernels/base/error.h"
+
+namespace annulus::runtime {
+namespace {
+
+constexpr size_t kTerms = 3;  // a call, its FLOPs, its bytes
+using Terms = std::array<double, kTerms>;
+
+Terms TermsOf(const RateSample& sample) { return {sample.calls, sample.flops, sample.bytes}; }
+
+// Least squares of sum(x_i * term_i / seconds) = 1 over the terms of `set` (bits), by Gaussian
+// elimination of the normal equations, scaled to a unit diagonal. Nothing where they are singular.
+std::optional<Terms> Solve(std::span<const RateSample> samples, unsigned set) {
+  std::array<std::array<double, kTerms + 1>, kTerms> a{};
+  Terms scale{};
+  for (const RateSample& sample : samples) {
+    const Terms terms = TermsOf(sample);
+    for (size_t i = 0; i < kTerms; ++i) scale[i] += std::pow(terms[i] / sample.seconds, 2);
+  }
+  for (size_t i = 0; i < kTerms; ++i) {
+    const bool used = (set >> i & 1) != 0;
+    if (used && scale[i] == 0) return std::nullopt;
+    scale[i] = used ? 1 / std::sqrt(scale[i]) : 0;
+    if (!used) a[i][i] = 1;
+  }
+  for (const RateSample& sample : samples) {
+    const Terms terms = TermsOf(sample);
+    for (size_t i = 0; i < kTerms; ++i) {
+      const double row = terms[i] * scale[i] / sample.seconds;
+      for (size_t j = 0; j < kTerms; ++j) a[i][j] += row * terms[j] * scale[j] / sample.seconds;
+      a[i][kTerms] += row;
+    }
+  }
+  for (size_t i = 0; i < kTerms; ++i) {
+    if (std::abs(a[i][i]) < 1e-9) return std::nullopt;
+    for (size_t row = 0; row < kTerms; ++row) {
+      if (row == i) continue;
+      const double factor = a[row][i] / a[i][i];
+      for (size_t j = i; j <= kTerms; ++j) a[row][j] -= factor * a[i][j];
+    }
+  }
+  Terms solution{};
+  for (size_t i = 0; i < kTerms; ++i) solution[i] = a[i][kTerms] / a[i][i] * scale[i];
+  return solution;
+}
+
+kernels::KernelRate RateOf(const Terms& terms) {
+  return {.overhead_s = terms[0], .s_per_flop = terms[1], .s_per_byte = terms[2]};
+}
+
+double RelativeError(const kernels::KernelRate& rate, const RateSample& sample) {
+  const double seconds = rate.overhead_s * sample.calls + rate.s_per_flop * sample.flops +
+                         rate.s_per_byte * sample.bytes;
+  return seconds / sample.seconds - 1;
+}
+
+}  // namespace
+
+FitError ErrorOf(const kernels::KernelRate& rate, std::span<const RateSample> samples) {
+  FitError error;
+  for (const RateSample& sample : samples) {
+    const double relative = RelativeError(rate, sample);
+    error.greatest = std::max(error.greatest, std::abs(relative));
+    error.rms += relative * relative / static_cast<double>(samples.size());
+  }
+  error.rms = std::sqrt(error.rms);
+  return error;
+}
+
+// With so few terms, the best of all sets whose solution has no negative one is the answer.
+kernels::KernelRate FitRate(std::span<const RateSample> samples) {
+  Check(!samples.empty(), "a rate of no samples");
+  kernels::KernelRate best;
+  double least = std::numeric_limits<double>::infinity();
+  for (unsigned set = 1; set < 1u << kTerms; ++set) {
+    const std::optional<Terms> terms = Solve(samples, set);
+    if (!terms || std::any_of(terms->begin(), terms->end(), [](double x) { return x < 0; })) {
+      continue;
+    }
+    const kernels::KernelRate rate = RateOf(*terms);
+    const double error = ErrorOf(rate, samples).rms;
+    if (error >= least) continue;
+    least = error;
+    best = rate;
+  }
+  return best;
+}
+
+}  // namespace annulus::runtime

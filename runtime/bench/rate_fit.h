@@ -1,0 +1,29 @@
+// Rates from measured times.
+#pragma once
+
+#include <span>
+
+#include "kernels/base/compute_rates.h"
+
+namespace annulus::runtime {
+
+struct RateSample {
+  double calls = 1;
+  double flops = 0;
+  double bytes = 0;
+  double seconds = 0;
+};
+
+// The times for a call, a FLOP and a byte, none of them negative, that come nearest to the samples:
+// least squares of the relative errors. What the samples do not need stays 0. Requires one sample
+// at least and positive seconds.
+kernels::KernelRate FitRate(std::span<const RateSample> samples);
+
+// The greatest relative error of `rate` over the samples, and the root of their mean square.
+struct FitError {
+  double greatest = 0;
+  double rms = 0;
+};
+FitError ErrorOf(const kernels::KernelRate& rate, std::span<const RateSample> samples);
+
+}  // namespace annulus::runtime

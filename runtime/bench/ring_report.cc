@@ -1,0 +1,175 @@
+#include "runtime/bench/ring_report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "runtime/bench/chart.h"
+#include "runtime/io/format.h"
+
+namespace annulus::runtime {
+namespace {
+
+std::string_view PassName(bool backward) { return backward ? "backward" : "forward"; }
+
+std::string_view NameOf(RingBaseline baseline) {
+  switch (baseline) {
+    case RingBaseline::kOneProcess:
+      return "one process";
+    case RingBaseline::kOneRank:
+      return "one rank / ranks";
+    case RingBaseline::kNone:
+      return "none";
+  }
+  return "?";
+}
+
+template <class T>
+nlohmann::ordered_json OrNull(const std::optional<T>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+}
+
+std::string Percent(const std::optional<double>& part) {
+  return part ? fmt::format("{:.1f}%", 100 * *part) : "-";
+}
+std::string Time(const std::optional<double>& ms) { return ms ? FormatDuration(*ms / 1e3) : "-"; }
+
+std::optional<double> MedianOf(const std::optional<Spread>& spread) {
+  return spread ? std::optional(spread->median) : std::nullopt;
+}
+
+std::vector<std::string> Cells(const RingRow& row) {
+  const AttentionCase& attention = row.ring.attention;
+  return {FormatCount(attention.n),
+          std::to_string(attention.head_dim),
+          std::string(kernels::NameOf(attention.dtype)),
+          std::string(NameOf(attention.mask)),
+          std::string(NameOf(row.ring.partition)),
+          std::to_string(row.ranks),
+          std::string(PassName(row.backward)),
+          Time(row.baseline_ms),
+          Time(MedianOf(row.ms)),
+          Percent(MedianOf(row.efficiency)),
+          row.efficiency ? fmt::format("{:.1f}-{:.1f}%", 100 * row.efficiency->least,
+                                       100 * row.efficiency->most)
+                         : "-",
+          row.ms ? FormatDuration(row.exposed_comm_ms / 1e3) : "-",
+          FormatBytes(row.predicted_bytes_sent),
+          Time(row.predicted_ms),
+          Percent(row.predicted_efficiency)};
+}
+
+nlohmann::ordered_json RowJson(const RingReport& report, const RingRow& row) {
+  const AttentionCase& attention = row.ring.attention;
+  nlohmann::ordered_json json{{"mode", "strong"},
+                              {"ranks", row.ranks},
+                              {"threads_per_rank", row.threads_per_rank},
+                              {"strategy", report.strategy},
+                              {"partition", NameOf(row.ring.partition)},
+                              {"n", attention.n},
+                              {"batch", attention.batch},
+                              {"heads", attention.heads},
+                              {"kv_heads", attention.kv_heads},
+                              {"head_dim", attention.head_dim},
+                              {"dtype", kernels::NameOf(attention.dtype)},
+                              {"mask", NameOf(attention.mask)},
+                              {"pass", PassName(row.backward)},
+                              {"ms", OrNull(MedianOf(row.ms))}};
+  json["ms_min"] = row.ms ? nlohmann::ordered_json(row.ms->least) : nullptr;
+  json["ms_max"] = row.ms ? nlohmann::ordered_json(row.ms->most) : nullptr;
+  json["baseline"] = NameOf(row.baseline);
+  json["baseline_ms"] = OrNull(row.baseline_ms);
+  json["efficiency"] = OrNull(MedianOf(row.efficiency));
+  json["efficiency_min"] = row.efficiency ? nlohmann::ordered_json(row.efficiency->least) : nullptr;
+  json["efficiency_max"] = row.efficiency ? nlohmann::ordered_json(row.efficiency->most) : nullptr;
+  json["predicted_ms"] = OrNull(row.predicted_ms);
+  json["predicted_efficiency"] = OrNull(row.predicted_efficiency);
+  json["exposed_comm_ms"] = row.ms ? nlohmann::ordered_json(row.exposed_comm_ms) : nullptr;
+  json["predicted_exposed_comm_ms"] = OrNull(row.predicted_exposed_comm_ms);
+  json["bytes_sent"] = row.ms ? nlohmann::ordered_json(row.bytes_sent) : nullptr;
+  json["predicted_bytes_sent"] = row.predicted_bytes_sent;
+  return json;
+}
+
+std::string TitleOf(const RingRow& row) {
+  const AttentionCase& attention = row.ring.attention;
+  return fmt::format("{} ranks, D = {}, {}, {}", row.ranks, attention.head_dim,
+                     kernels::NameOf(attention.dtype), NameOf(attention.mask));
+}
+
+void AddPoint(const RingRow& row, bool predicted, double efficiency, Chart& chart) {
+  const std::string name = fmt::format("{} {}{}", NameOf(row.ring.partition),
+                                       PassName(row.backward), predicted ? ", predicted" : "");
+  auto series = std::find_if(chart.series.begin(), chart.series.end(),
+                             [&](const ChartSeries& s) { return s.name == name; });
+  if (series == chart.series.end()) {
+    chart.series.push_back(
+        {.name = name, .points = {}, .color = row.backward ? 1 : 0, .dashed = predicted});
+    series = chart.series.end() - 1;
+  }
+  series->points.push_back({static_cast<double>(row.ring.attention.n), 100 * efficiency});
+}
+
+}  // namespace
+
+std::string ToText(const RingReport& report) {
+  TextTable table({{"n", Align::kRight},
+                   {"D", Align::kRight},
+                   {"dtype"},
+                   {"mask"},
+                   {"partition"},
+                   {"ranks", Align::kRight},
+                   {"pass"},
+                   {"baseline", Align::kRight},
+                   {"ring", Align::kRight},
+                   {"efficiency", Align::kRight},
+                   {"from-to", Align::kRight},
+                   {"exposed", Align::kRight},
+                   {"sent", Align::kRight},
+                   {"predicted", Align::kRight},
+                   {"efficiency", Align::kRight}});
+  for (const RingRow& row : report.rows) table.AddRow(Cells(row));
+  std::string text = table.ToString() + "\n";
+  if (report.rows.empty()) return text;
+  const RingRow& first = report.rows.front();
+  if (report.rounds > 0) {
+    text += fmt::format(
+        "medians of {} rounds: the baseline ({}), then the ring on {} ranks of {} thread{}, wall "
+        "time of the slowest\n",
+        report.rounds, NameOf(first.baseline), first.ranks, first.threads_per_rank,
+        first.threads_per_rank == 1 ? "" : "s");
+  }
+  if (!report.machine.empty()) text += "predicted by " + report.machine + "\n";
+  for (const std::string& note : report.notes) text += "note: " + note + "\n";
+  return text;
+}
+
+nlohmann::ordered_json ToJson(const RingReport& report) {
+  nlohmann::ordered_json json{{"rows", nlohmann::ordered_json::array()},
+                              {"rounds", report.rounds},
+                              {"predicted_by", report.machine},
+                              {"notes", report.notes}};
+  for (const RingRow& row : report.rows) json["rows"].push_back(RowJson(report, row));
+  return json;
+}
+
+std::string ToSvg(const RingReport& report) {
+  std::vector<Chart> charts;
+  for (const RingRow& row : report.rows) {
+    const std::string title = TitleOf(row);
+    auto chart = std::find_if(charts.begin(), charts.end(),
+                              [&](const Chart& c) { return c.title == title; });
+    if (chart == charts.end()) {
+      charts.push_back({.title = title,
+                        .x_label = "n, tokens",
+                        .y_label = "efficiency",
+                        .y_mark = [](double y) { return fmt::format("{:.0f}%", y); },
+                        .series = {}});
+      chart = charts.end() - 1;
+    }
+    if (row.efficiency) AddPoint(row, false, row.efficiency->median, *chart);
+    if (row.predicted_efficiency) AddPoint(row, true, *row.predicted_efficiency, *chart);
+  }
+  return ChartsSvg(charts);
+}
+
+}  // namespace annulus::runtime

@@ -1,0 +1,109 @@
+#include "runtime/bench/ring_workload.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/dry/dry_table.h"
+#include "parallel/dry_communicator.h"
+
+namespace annulus::runtime {
+namespace {
+
+using kernels::DType;
+using kernels::MemoryCategory;
+using kernels::View;
+
+parallel::AttentionShape ShapeOf(const AttentionCase& attention) {
+  return {.batch = attention.batch,
+          .heads = attention.heads,
+          .kv_heads = attention.kv_heads,
+          .head_dim = attention.head_dim,
+          .scale = 1.0f / std::sqrt(static_cast<float>(attention.head_dim))};
+}
+
+void TakeSlower(const PassForecast& rank, PassForecast& all) {
+  if (rank.times.total_s() > all.times.total_s()) all.times = rank.times;
+  all.bytes_sent += rank.bytes_sent;
+}
+
+}  // namespace
+
+RingWorkload::RingWorkload(const RingCase& ring, const WorkloadContext& context,
+                           parallel::Communicator& communicator)
+    : context_(context),
+      mask_(MakeBenchMask(ring.attention.mask, ring.attention.n, ring.attention.window)),
+      partition_(ring.partition, ring.attention.n, communicator.size()),
+      shape_(ShapeOf(ring.attention)),
+      ring_(context.kernels, context.memory, communicator, partition_, {&mask_.mask, 1}),
+      pair_features_(shape_.batch * shape_.heads * shape_.head_dim * AllowedPairs(mask_.mask)) {
+  const int64_t tokens = partition_.local_tokens();
+  const DType dtype = ring.attention.dtype;
+  const auto allocate = [&](DType of, std::initializer_list<int64_t> dims) {
+    return context.memory.Allocate(of, dims, MemoryCategory::kActivations, "attention");
+  };
+  q_ = allocate(dtype, {shape_.batch, tokens, shape_.heads, shape_.head_dim});
+  kv_ = allocate(dtype, {2, shape_.batch, tokens, shape_.kv_heads * shape_.head_dim});
+  out_ = allocate(dtype, {shape_.batch, tokens, shape_.heads, shape_.head_dim});
+  lse_ = allocate(DType::kF32, {shape_.batch, shape_.heads, tokens});
+}
+
+void RingWorkload::Fill() {
+  FillRandom(context_.kernels, q_, 1);
+  FillRandom(context_.kernels, kv_, 2);
+}
+
+void RingWorkload::Forward() { ring_.Forward(shape_, q_, kv_, out_, lse_); }
+
+void RingWorkload::PrepareBackward() {
+  const auto allocate = [&](DType dtype, const View& like) {
+    return context_.memory.Allocate(dtype, {like.dim(0), like.dim(1), like.dim(2), like.dim(3)},
+                                    MemoryCategory::kActivations, "attention gradient");
+  };
+  dout_ = allocate(out_.dtype, out_);
+  dq_ = allocate(q_.dtype, q_);
+  dkv_ = allocate(DType::kF32, kv_);
+  context_.kernels.Copy(out_, dout_);
+}
+
+void RingWorkload::Backward() {
+  ring_.Backward(shape_, {.q = q_, .kv = kv_, .out = out_, .dout = dout_, .lse = lse_}, dq_, dkv_);
+}
+
+RingForecast ForecastRank(const RingCase& ring, const kernels::KernelTable& table, int rank,
+                          int ranks, const MachineModel* machine) {
+  kernels::DryClock clock(machine == nullptr ? nullptr : &machine->compute);
+  kernels::DryTable dry(table, &clock);
+  Arena arena = Arena::Dry();
+  kernels::Kernels kernels(dry, arena);
+  parallel::LinkClock links(clock, machine == nullptr ? nullptr : &machine->network, rank);
+  parallel::DryCommunicator communicator(ranks, links);
+  RingWorkload workload(ring, {kernels, arena}, communicator);
+  const auto pass = [&](const auto& work) {
+    const kernels::DryTimes before = clock.times();
+    const int64_t sent_before = communicator.counters().bytes_sent;
+    work();
+    return PassForecast{.times = clock.times() - before,
+                        .bytes_sent = communicator.counters().bytes_sent - sent_before};
+  };
+  RingForecast forecast;
+  forecast.forward = pass([&] { workload.Forward(); });
+  workload.PrepareBackward();
+  forecast.backward = pass([&] { workload.Backward(); });
+  forecast.peak_bytes = arena.ledger().peak_bytes();
+  return forecast;
+}
+
+RingForecast ForecastRing(const RingCase& ring, const kernels::KernelTable& table, int ranks,
+                          const MachineModel* machine) {
+  if (machine != nullptr) machine->CheckLinks(ranks);
+  RingForecast all;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const RingForecast one = ForecastRank(ring, table, rank, ranks, machine);
+    TakeSlower(one.forward, all.forward);
+    TakeSlower(one.backward, all.backward);
+    all.peak_bytes = std::max(all.peak_bytes, one.peak_bytes);
+  }
+  return all;
+}
+
+}  // namespace annulus::runtime

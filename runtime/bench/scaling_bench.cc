@@ -1,0 +1,145 @@
+#include "runtime/bench/scaling_bench.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <numeric>
+
+#include "kernels/base/error.h"
+#include "runtime/bench/bench_launch.h"
+#include "runtime/bench/machine_note.h"
+#include "runtime/bench/scaling_case.h"
+#include "runtime/config/options.h"
+#include "runtime/machine/machine_file.h"
+#include "runtime/run/together.h"
+
+namespace annulus::runtime {
+namespace {
+
+// The first `count` ranks, and the others, by the number of the first.
+using Groups = std::map<int, std::unique_ptr<parallel::Communicator>>;
+
+Groups MakeGroups(parallel::Communicator& world, const std::vector<ScalingCase>& cases) {
+  Groups groups;
+  for (const ScalingCase& scaling : cases) {
+    const int count = scaling.row.ranks;
+    if (groups.count(count) > 0) continue;
+    const bool first = world.rank() < count;
+    std::vector<int> members(static_cast<size_t>(first ? count : world.size() - count));
+    std::iota(members.begin(), members.end(), first ? 0 : count);
+    groups[count] = world.Subgroup(members);
+  }
+  return groups;
+}
+
+// Of the mode of row `i`, on one rank.
+size_t BaselineOf(const std::vector<ScalingCase>& cases, size_t i) {
+  size_t at = 0;
+  while (cases[at].row.mode != cases[i].row.mode || cases[at].row.ranks != 1) ++at;
+  return at;
+}
+
+double Efficiency(const ScalingRow& one, double one_ms, const ScalingRow& many, double many_ms) {
+  const double rate_of_one = static_cast<double>(one.flops) / one_ms;
+  return static_cast<double>(many.flops) / many_ms / many.ranks / rate_of_one;
+}
+
+void FillPredicted(std::vector<ScalingCase>& cases) {
+  for (size_t i = 0; i < cases.size(); ++i) {
+    ScalingRow& row = cases[i].row;
+    const ScalingRow& one = cases[BaselineOf(cases, i)].row;
+    if (row.predicted_ms) {
+      row.predicted_efficiency = Efficiency(one, *one.predicted_ms, row, *row.predicted_ms);
+    }
+  }
+}
+
+// `samples`: of each case, of each round.
+void FillMeasured(const std::vector<std::vector<StepSample>>& samples,
+                  std::vector<ScalingCase>& cases) {
+  for (size_t i = 0; i < cases.size(); ++i) {
+    ScalingRow& row = cases[i].row;
+    const size_t one = BaselineOf(cases, i);
+    std::vector<double> ms, exposed_ms, efficiency;
+    for (size_t round = 0; round < samples[i].size(); ++round) {
+      const StepSample& sample = samples[i][round];
+      Check(sample.bytes_sent == row.predicted_bytes_sent, "{} bytes were sent and {} predicted",
+            sample.bytes_sent, row.predicted_bytes_sent);
+      ms.push_back(sample.ms);
+      exposed_ms.push_back(sample.exposed_ms);
+      efficiency.push_back(Efficiency(cases[one].row, samples[one][round].ms, row, sample.ms));
+    }
+    row.bytes_sent = samples[i].front().bytes_sent;
+    row.exposed_comm_ms = Median(exposed_ms);
+    row.ms = SpreadOf(std::move(ms));
+    row.efficiency = SpreadOf(std::move(efficiency));
+  }
+}
+
+ScalingReport EmptyReport(const RunConfig& config, const std::optional<MachineModel>& machine) {
+  return {.rows = {},
+          .strategy = FindOption("parallel.strategy")->get(config),
+          .partition = FindOption("parallel.partition")->get(config),
+          .machine = machine ? NameOf(*machine, config.machine) : "",
+          .notes = {}};
+}
+
+void TakeRows(std::vector<ScalingCase>& cases, ScalingReport& report) {
+  for (ScalingCase& scaling : cases) report.rows.push_back(std::move(scaling.row));
+}
+
+std::string DescribeCase(const ScalingRow& row) {
+  return fmt::format("{} tokens on {} rank{}", row.n, row.ranks, row.ranks == 1 ? "" : "s");
+}
+
+}  // namespace
+
+ScalingReport RunScalingBench(const RunConfig& config, parallel::Communicator& world,
+                              const Progress& progress) {
+  CheckSameConfiguration(world, config);
+  std::optional<MachineModel> machine;
+  std::vector<ScalingCase> cases;
+  TryTogether(world, [&] {
+    if (!config.machine.empty()) machine = ReadMachineFile(config.machine);
+    cases = ScalingCases(config, world.size());
+  });
+  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
+  kernels::CpuTable table(launch.threads);
+  TryTogether(world, [&] {
+    for (ScalingCase& scaling : cases) Forecast(table, machine ? &*machine : nullptr, scaling);
+  });
+  FillPredicted(cases);
+  const Groups groups = MakeGroups(world, cases);
+  std::vector<std::vector<StepSample>> samples(cases.size());
+  for (int64_t round = 0; round < config.bench.repetitions; ++round) {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const ScalingRow& row = cases[i].row;
+      if (world.rank() == 0 && round == 0) progress(DescribeCase(row));
+      if (world.rank() < row.ranks) {
+        samples[i].push_back(MeasureStep(cases[i], table, *groups.at(row.ranks)));
+      }
+      world.Barrier();  // the others wait, that they disturb nobody
+    }
+  }
+  ScalingReport report = EmptyReport(config, machine);
+  report.threads_per_rank = launch.threads;
+  report.rounds = config.bench.repetitions;
+  if (machine) AddMachineNotes(*machine, world.size(), launch.threads, report.notes);
+  if (world.rank() == 0) FillMeasured(samples, cases);
+  TakeRows(cases, report);
+  return report;
+}
+
+ScalingReport ForecastScalingBench(const RunConfig& config) {
+  const std::optional<MachineModel> machine = RequiredMachine(config);
+  std::vector<ScalingCase> cases = ScalingCases(config, std::max(config.ranks, 1));
+  const kernels::CpuTable table(std::max(config.device.threads, 1));
+  for (ScalingCase& scaling : cases) Forecast(table, &*machine, scaling);
+  FillPredicted(cases);
+  ScalingReport report = EmptyReport(config, machine);
+  report.threads_per_rank = machine->threads_per_rank;
+  TakeRows(cases, report);
+  return report;
+}
+
+}  // namespace annulus::runtime

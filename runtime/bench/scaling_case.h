@@ -1,0 +1,36 @@
+// One row of `annulus bench scaling`: its configuration, what a plan says of it, and a step of it.
+#pragma once
+
+#include "kernels/cpu/cpu_table.h"
+#include "parallel/communicator.h"
+#include "runtime/bench/scaling_bench.h"
+#include "runtime/model/decoder_shape.h"
+
+namespace annulus::runtime {
+
+struct MachineModel;
+
+struct ScalingCase {
+  RunConfig config;  // validated for `row.ranks` ranks
+  DecoderShape shape;
+  ScalingRow row;
+};
+
+// The rows up to `ranks` ranks. Throws ConfigError.
+std::vector<ScalingCase> ScalingCases(const RunConfig& config, int ranks);
+
+// Fills in FLOPs and predicted bytes, and with a machine (which may be null) predicted times.
+void Forecast(const kernels::KernelTable& table, const MachineModel* machine, ScalingCase& scaling);
+
+// What one step took, on the rank that took longest.
+struct StepSample {
+  double ms = 0;
+  double exposed_ms = 0;
+  int64_t bytes_sent = 0;  // by all ranks
+};
+
+// Two steps by the ranks of `group`, who are the case's; the second is measured. Collective.
+StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
+                       parallel::Communicator& group);
+
+}  // namespace annulus::runtime
