@@ -30,8 +30,9 @@ kernels::KernelCounters::Class WorkOf(const kernels::Kernels& kernels, RateClass
 // A call in memory of its own, ready to be timed.
 class TimedCall {
  public:
-  TimedCall(const CalibrationCall& call, kernels::KernelTable& table)
+  TimedCall(const CalibrationCall& call, kernels::KernelTable& table, Clock clock)
       : call_(call),
+        clock_(clock),
         arena_(BytesOf(call, table)),
         kernels_(table, arena_),
         run_(call.make({kernels_, arena_})) {
@@ -41,14 +42,14 @@ class TimedCall {
     sample_ = {.calls = static_cast<double>(after.calls - before.calls),
                .flops = static_cast<double>(after.flops - before.flops),
                .bytes = static_cast<double>(after.bytes - before.bytes)};
-    const double once_s = SecondsOf(Clock::kWall, run_);
+    const double once_s = SecondsOf(clock_, run_);
     repeats_ = std::max(1, static_cast<int>(kLeastSeconds / std::max(once_s, 1e-7)));
   }
 
   const CalibrationCall& call() const { return call_; }
 
   void Measure() {
-    const double seconds = SecondsOf(Clock::kWall, [this] {
+    const double seconds = SecondsOf(clock_, [this] {
       for (int i = 0; i < repeats_; ++i) run_();
     });
     seconds_.push_back(seconds / repeats_);
@@ -66,6 +67,7 @@ class TimedCall {
   }
 
   CalibrationCall call_;
+  Clock clock_;
   Arena arena_;
   kernels::Kernels kernels_;
   std::function<void()> run_;
@@ -82,7 +84,10 @@ std::string SectionOf(const ComputeRates::Entry& entry) {
 class Calibration {
  public:
   Calibration(const RunConfig& config, parallel::Communicator& world, const BenchLaunch& launch)
-      : rounds_(config.bench.repetitions), world_(world), table_(launch.threads) {
+      : rounds_(config.bench.repetitions),
+        clock_(ClockOf(launch.threads)),
+        world_(world),
+        table_(launch.threads) {
     report_.rounds = rounds_;
     report_.machine.name = fmt::format("{}, {}", ReadMachine("/").cpu_model, table_.Name());
     report_.machine.source =
@@ -96,7 +101,7 @@ class Calibration {
   void MeasureKernels(DType dtype) {
     std::vector<std::unique_ptr<TimedCall>> calls;
     for (const CalibrationCall& call : CalibrationCalls(dtype)) {
-      calls.push_back(std::make_unique<TimedCall>(call, table_));
+      calls.push_back(std::make_unique<TimedCall>(call, table_, clock_));
     }
     for (int64_t round = 0; round < rounds_; ++round) {
       for (const auto& call : calls) {
@@ -183,6 +188,7 @@ class Calibration {
   }
 
   int64_t rounds_;
+  Clock clock_;  // of kernels: what other programs take of a core does not count, if it can be told
   parallel::Communicator& world_;
   kernels::CpuTable table_;
   CalibrationReport report_;

@@ -98,7 +98,7 @@ class RingBench {
   void OpenBaseline(const RingCase& ring) {
     const bool fits_cores = launch_.FitsOneProcess(world_.size());
     baseline_kind_ = fits_cores ? RingBaseline::kOneProcess : RingBaseline::kOneRank;
-    std::array<double, 1> fits{1};
+    std::array<double, 1> fits{0};
     if (world_.rank() == 0) {
       const int threads = fits_cores ? launch_.threads * world_.size() : launch_.threads;
       baseline_table_ = std::make_unique<kernels::CpuTable>(threads);
@@ -107,14 +107,11 @@ class RingBench {
       };
       if (MemoryProblem(bench_, FootprintOf(make, *baseline_table_)).empty()) {
         baseline_ = std::make_unique<Contestant>(make, *baseline_table_);
-      } else {
-        fits[0] = 0;
+        fits[0] = 1;
       }
     }
     world_.AllReduceMax(fits);
-    std::array<double, 1> on_zero{world_.rank() == 0 ? fits[0] : 0};
-    world_.AllReduceMax(on_zero);
-    if (on_zero[0] == 0) baseline_kind_ = RingBaseline::kNone;
+    if (fits[0] == 0) baseline_kind_ = RingBaseline::kNone;
   }
 
   // The baseline, then the ring, so that both see the same moment of the machine.

@@ -1,7 +1,7 @@
 #include "runtime/run/world_plan.h"
 
 #include <map>
-#include <utility>
+#include <tuple>
 
 namespace annulus::runtime {
 namespace {
@@ -38,13 +38,17 @@ WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
   RunConfig one_layer_config = config;
   DecoderShape one_layer = shape;
   one_layer_config.model.num_hidden_layers = one_layer.num_hidden_layers = 1;
-  std::map<std::pair<uint64_t, int64_t>, size_t> known;  // by fingerprint and peak of one layer
+  // What a rank reduces of the gradients is not the same part for every number of layers.
+  const int64_t gradients = ParameterLayout(shape).elements();
+  // By fingerprint and peak of one layer, and elements of the whole model.
+  std::map<std::tuple<uint64_t, int64_t, int64_t>, size_t> known;
   WorldPlan world;
   for (int rank = 0; rank < ranks; ++rank) {
     const RankPlace place = PlaceOf(config, rank, ranks);
     const RankPlan probe = PlanRank(one_layer_config, one_layer, modelled, place, machine);
+    const int64_t reduced = parallel::ShareOf(gradients, rank, ranks).size();
     const auto [same, is_new] = known.emplace(
-        std::pair(probe.fingerprint, probe.ledger.peak_bytes()), world.distinct.size());
+        std::tuple(probe.fingerprint, probe.ledger.peak_bytes(), reduced), world.distinct.size());
     world.of_rank.push_back(same->second);
     if (is_new) world.distinct.push_back(PlanRank(config, shape, modelled, place, machine));
   }

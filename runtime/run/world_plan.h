@@ -22,7 +22,8 @@ struct WorldPlan {
 
 // Requires a validated `config` for `ranks` ranks. To tell ranks apart, a step of one layer is run
 // dry for each: those that make the same calls, transfers and allocations in it do so in every
-// layer. Throws ConfigError where `machine`, which may be null, lacks a rate.
+// layer; their part of the gradients they sum is told apart as well. Throws ConfigError where
+// `machine`, which may be null, lacks a rate.
 WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
                     const kernels::KernelTable& modelled, int ranks, const MachineModel* machine);
 

@@ -11,7 +11,7 @@ namespace annulus::runtime {
 using Arguments = std::vector<std::string>;
 
 inline const OptionSet kAll{"train",
-                            {"output", "ranks", "json", "svg", "model", "data", "train",
+                            {"output", "ranks", "json", "svg", "machine", "model", "data", "train",
                              "optimizer", "parallel", "attention", "memory", "device", "bench"}};
 
 inline RunConfig Parse(const Arguments& arguments) { return ParseArguments(arguments, kAll); }

@@ -94,10 +94,11 @@ TEST(CommandsTest, BenchNeedsToKnowWhichOne) {
   EXPECT_THAT(help.out, testing::Not(HasSubstr("\n  train ")));
   EXPECT_EQ(Annulus({"bench"}).err,
             "annulus: error: there is no command 'bench'; choose bench attention or bench wall "
+            "or bench ring or bench scaling or bench calibrate "
             "(see annulus bench --help)\n");
   EXPECT_EQ(Annulus({"bench", "atention"}).err,
             "annulus: error: there is no command 'bench atention'; choose bench attention or bench "
-            "wall (see annulus bench --help)\n");
+            "wall or bench ring or bench scaling or bench calibrate (see annulus bench --help)\n");
   EXPECT_THAT(Annulus({"bnch", "wall"}).err, HasSubstr("did you mean bench?"));
 }
 

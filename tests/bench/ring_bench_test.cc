@@ -1,0 +1,173 @@
+// `annulus bench ring` in small: what it measures is what it predicts of bytes, and the time model
+// gives what can be worked out by hand.
+#include "runtime/bench/ring_bench.h"
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "kernels/cpu/cpu_table.h"
+#include "runtime/bench/ring_report.h"
+#include "runtime/machine/machine_file.h"
+#include "tests/bench/over_ranks.h"
+#include "tests/bench/well_formed.h"
+#include "tests/runtime/message_of.h"
+#include "tests/runtime/temp_dir.h"
+
+namespace annulus::runtime {
+namespace {
+
+using testing::HasSubstr;
+
+RunConfig Tiny() {
+  RunConfig config;
+  config.bench.n = {63, 128};
+  config.bench.head_dim = {16};
+  config.bench.heads = 4;
+  config.bench.kv_heads = 2;
+  config.bench.repetitions = 2;
+  config.device.threads = 1;
+  return config;
+}
+
+RingReport Measure(const RunConfig& config, int ranks) {
+  return OnRanks(ranks, [&](parallel::Communicator& world) {
+    return RunRingBench(config, world, [](const std::string&) {});
+  });
+}
+
+TEST(RingBench, SendsWhatItPredicts) {
+  for (const int ranks : {1, 2, 3}) {
+    for (const auto partition :
+         {parallel::PartitionKind::kZigzag, parallel::PartitionKind::kContiguous}) {
+      RunConfig config = Tiny();
+      config.parallel.partition = partition;
+      config.bench.mask = {BenchMask::kCausal, BenchMask::kWindow};
+      const RingReport report = Measure(config, ranks);
+      ASSERT_EQ(report.rows.size(), 8u);
+      for (const RingRow& row : report.rows) {
+        EXPECT_EQ(row.ranks, ranks);
+        EXPECT_EQ(row.bytes_sent, row.predicted_bytes_sent);
+        EXPECT_EQ(row.bytes_sent > 0, ranks > 1);
+        ASSERT_TRUE(row.ms && row.efficiency && row.baseline_ms);
+        EXPECT_GT(row.ms->least, 0);
+        EXPECT_LE(row.ms->least, row.ms->median);
+        EXPECT_LE(row.ms->median, row.ms->most);
+        EXPECT_FALSE(row.predicted_ms.has_value());
+      }
+    }
+  }
+}
+
+// Blocks of keys: 2 of [T, Hkv * D] f32 travel one hop, those of gradients two.
+TEST(RingBench, TwoRanksSendTheBlocksOfTheSchedule) {
+  const RingReport report = Measure(Tiny(), 2);
+  const RingRow& forward = report.rows[2];
+  const RingRow& backward = report.rows[3];
+  ASSERT_EQ(forward.ring.attention.n, 128);
+  EXPECT_FALSE(forward.backward);
+  EXPECT_TRUE(backward.backward);
+  constexpr int64_t kBlock = 2 * 64 * 2 * 16 * 4;
+  EXPECT_EQ(forward.bytes_sent, 2 * kBlock);
+  EXPECT_EQ(backward.bytes_sent, 2 * 3 * kBlock);
+}
+
+TEST(RingBench, AMissingBaselineLeavesTheRest) {
+  RunConfig config = Tiny();
+  config.bench.n = {128};
+  config.bench.memory_bytes = 1000;
+  const RingReport report = Measure(config, 2);
+  ASSERT_EQ(report.rows.size(), 2u);
+  EXPECT_EQ(report.rows[0].baseline, RingBaseline::kNone);
+  EXPECT_FALSE(report.rows[0].efficiency.has_value());
+  EXPECT_TRUE(report.rows[0].ms.has_value());
+  EXPECT_NO_THROW(ParseXml(ToSvg(report)));
+}
+
+// Without overheads and links, efficiency is the balance of FLOPs: 1 for zigzag, P / (2P - 1) for
+// contiguous blocks, whose last rank folds P - 1 whole blocks and half of one where the mean is
+// half of P.
+TEST(RingForecast, IsBoundByTheBusiestRank) {
+  const MachineModel machine = ParseMachine(
+      "[machine]\n[attention_forward f32 64]\ngflops = 1\n[attention_backward f32 64]\n"
+      "gflops = 1\n[elementwise f32]\ngbytes_per_s = 1e9\n[within_node]\ngbytes_per_s = 1e9\n",
+      "m.ini");
+  const kernels::CpuTable table(1);
+  for (const int ranks : {2, 8}) {
+    const AttentionCase attention{.n = 4096, .heads = 1, .kv_heads = 1, .head_dim = 64};
+    const auto efficiency = [&](parallel::PartitionKind partition) {
+      const RingForecast many = ForecastRing({attention, partition}, table, ranks, &machine);
+      const RingForecast one = ForecastRing({attention, partition}, table, 1, &machine);
+      return one.forward.times.total_s() / ranks / many.forward.times.total_s();
+    };
+    EXPECT_NEAR(efficiency(parallel::PartitionKind::kZigzag), 1, 1e-3);
+    EXPECT_NEAR(efficiency(parallel::PartitionKind::kContiguous), ranks / (2.0 * ranks - 1), 1e-3);
+  }
+}
+
+// A link so slow that compute hides nothing: forward lasts as long as its messages.
+TEST(RingForecast, ASlowLinkIsExposed) {
+  const MachineModel machine = ParseMachine(
+      "[machine]\n[attention_forward f32 64]\ngflops = 1e9\n[attention_backward f32 64]\n"
+      "gflops = 1e9\n[elementwise f32]\ngbytes_per_s = 1e9\n[within_node]\ngbytes_per_s = 1e-6\n",
+      "m.ini");
+  const kernels::CpuTable table(1);
+  const AttentionCase attention{.n = 1024, .heads = 1, .kv_heads = 1, .head_dim = 64};
+  const RingForecast ring = ForecastRing({attention}, table, 4, &machine);
+  constexpr double kBlockSeconds = 2 * 256 * 64 * 4 / 1e3;
+  EXPECT_NEAR(ring.forward.times.exposed_s, 3 * kBlockSeconds, 0.01 * kBlockSeconds);
+  EXPECT_NEAR(ring.forward.times.total_s(), 3 * kBlockSeconds, 0.01 * kBlockSeconds);
+  EXPECT_GT(ring.backward.times.exposed_s, 6 * kBlockSeconds);
+}
+
+TEST(RingBench, ReportsHaveTheirKeys) {
+  const TempDir dir;
+  RunConfig config = Tiny();
+  config.bench.n = {128};
+  config.machine = dir.Write("m.ini", kSlowMachine);
+  const RingReport report = Measure(config, 2);
+  const nlohmann::ordered_json json = ToJson(report);
+  ASSERT_EQ(json.at("rows").size(), 2u);
+  const auto& row = json.at("rows").at(1);
+  for (const char* key :
+       {"ms", "efficiency", "predicted_ms", "exposed_comm_ms", "bytes_sent", "predicted_bytes_sent",
+        "predicted_exposed_comm_ms", "ms_min", "ms_max"}) {
+    EXPECT_TRUE(row.at(key).is_number()) << key;
+  }
+  EXPECT_EQ(row.at("mode"), "strong");
+  EXPECT_EQ(row.at("strategy"), "ring");
+  EXPECT_EQ(row.at("partition"), "zigzag");
+  EXPECT_EQ(row.at("pass"), "backward");
+  EXPECT_EQ(row.at("threads_per_rank"), 1);
+  EXPECT_THAT(ToText(report), HasSubstr("predicted by slow ("));
+  EXPECT_EQ(CountTags(ParseXml(ToSvg(report)), "polyline"), 4u);
+}
+
+TEST(RingBench, PredictsWithoutRunning) {
+  const TempDir dir;
+  RunConfig config = Tiny();
+  config.ranks = 64;
+  config.bench.n = {4096};
+  EXPECT_THAT(MessageOf([&] { ForecastRingBench(config); }), HasSubstr("--machine FILE"));
+  config.machine = dir.Write("m.ini", kSlowMachine);
+  const RingReport report = ForecastRingBench(config);
+  ASSERT_EQ(report.rows.size(), 2u);
+  for (const RingRow& row : report.rows) {
+    EXPECT_EQ(row.ranks, 64);
+    EXPECT_FALSE(row.ms.has_value());
+    EXPECT_GT(row.predicted_ms.value(), 0);
+    EXPECT_GT(row.predicted_efficiency.value(), 0);
+    EXPECT_LE(row.predicted_efficiency.value(), 1);
+  }
+  EXPECT_TRUE(ToJson(report).at("rows").at(0).at("ms").is_null());
+}
+
+TEST(RingBench, AFileWithoutALinkIsRefusedTogether) {
+  const TempDir dir;
+  RunConfig config = Tiny();
+  config.machine = dir.Write("m.ini", "[machine]\n");
+  EXPECT_THAT(MessageOf([&] { Measure(config, 2); }), HasSubstr("[within_node]"));
+}
+
+}  // namespace
+}  // namespace annulus::runtime
