@@ -18,10 +18,25 @@ KernelRate Between(const KernelRate& a, const KernelRate& b, double part) {
   const auto mix = [part](double x, double y) { return x + part * (y - x); };
   return {.overhead_s = mix(a.overhead_s, b.overhead_s),
           .s_per_flop = mix(a.s_per_flop, b.s_per_flop),
-          .s_per_byte = mix(a.s_per_byte, b.s_per_byte)};
+          .s_per_byte = mix(a.s_per_byte, b.s_per_byte),
+          .s_per_cached_byte = mix(a.s_per_cached_byte, b.s_per_cached_byte),
+          .cache_bytes = a.cache_bytes};
 }
 
 }  // namespace
+
+double KernelRate::CachedPart(double bytes) const {
+  const auto cache = static_cast<double>(cache_bytes);
+  if (cache == 0 || bytes >= kFar * cache) return 0;
+  return bytes <= cache ? 1 : 1 - std::log(bytes / cache) / std::log(kFar);
+}
+
+double KernelRate::Seconds(int64_t flops, int64_t bytes) const {
+  const auto of_bytes = static_cast<double>(bytes);
+  const double cached = CachedPart(of_bytes);
+  return overhead_s + s_per_flop * static_cast<double>(flops) +
+         (cached * s_per_cached_byte + (1 - cached) * s_per_byte) * of_bytes;
+}
 
 void ComputeRates::Add(const Entry& entry) {
   const auto at = std::lower_bound(

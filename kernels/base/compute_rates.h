@@ -1,4 +1,5 @@
-// How long kernel calls take on some machine: a time for every call, FLOP and byte of a class.
+// How long kernel calls take on some machine: a time for every call, FLOP and byte of a class,
+// bytes that fit a cache apart from those that do not.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,16 @@ struct KernelRate {
   double overhead_s = 0;
   double s_per_flop = 0;
   double s_per_byte = 0;
+  // Of a call of at most `cache_bytes` a byte takes this instead; of one of kFar times as many and
+  // more it takes s_per_byte, and in between the two are mixed by the logarithm of the bytes. 0: no
+  // cache counts.
+  double s_per_cached_byte = 0;
+  int64_t cache_bytes = 0;
+  static constexpr double kFar = 4;
 
-  double Seconds(int64_t flops, int64_t bytes) const {
-    return overhead_s + s_per_flop * static_cast<double>(flops) +
-           s_per_byte * static_cast<double>(bytes);
-  }
+  // The part of s_per_cached_byte for a call of so many bytes, 0 to 1.
+  double CachedPart(double bytes) const;
+  double Seconds(int64_t flops, int64_t bytes) const;
   bool operator==(const KernelRate&) const = default;
 };
 

@@ -76,6 +76,14 @@ class TimedCall {
   std::vector<double> seconds_;
 };
 
+// Of one core's second-level cache; 0 where it is not known.
+int64_t PrivateCacheBytes() {
+  for (const CacheFacts& cache : ReadMachine("/").caches) {
+    if (cache.name == "l2") return cache.bytes;
+  }
+  return 0;
+}
+
 std::string SectionOf(const ComputeRates::Entry& entry) {
   return fmt::format("{} {}{}", NameOf(entry.work), kernels::NameOf(entry.dtype),
                      IsAttention(entry.work) ? fmt::format(" {}", entry.head_dim) : "");
@@ -98,9 +106,9 @@ class Calibration {
   }
 
   // Tensors of all sizes exist at once, so that rounds go through all of them.
-  void MeasureKernels(DType dtype) {
+  void MeasureKernels(const std::vector<CalibrationCall>& kinds) {
     std::vector<std::unique_ptr<TimedCall>> calls;
-    for (const CalibrationCall& call : CalibrationCalls(dtype)) {
+    for (const CalibrationCall& call : kinds) {
       calls.push_back(std::make_unique<TimedCall>(call, table_, clock_));
     }
     for (int64_t round = 0; round < rounds_; ++round) {
@@ -123,7 +131,8 @@ class Calibration {
           of_class.push_back(samples[i]);
         }
       }
-      entry.rate = FitRate(of_class);
+      const bool streams = entry.work == RateClass::kElementwise;
+      entry.rate = FitRate(of_class, streams ? PrivateCacheBytes() : 0);
       report_.machine.compute.Add(entry);
       report_.rates.push_back({.section = SectionOf(entry),
                                .samples = static_cast<int64_t>(of_class.size()),
@@ -200,9 +209,17 @@ CalibrationReport Calibrate(const RunConfig& config, parallel::Communicator& wor
                             const Progress& progress) {
   const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   Calibration calibration(config, world, launch);
+  const auto& dtypes = config.bench.dtype;
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const bool asked = std::find(dtypes.begin(), dtypes.end(), dtype) != dtypes.end();
+    std::vector<CalibrationCall> calls;
+    if (asked) calls = CalibrationCalls(dtype, config.bench.head_dim);
+    if (dtype == DType::kF32) {
+      for (CalibrationCall& call : F32Calls()) calls.push_back(std::move(call));
+    }
+    if (calls.empty()) continue;
     if (world.rank() == 0) progress(fmt::format("kernels in {}", kernels::NameOf(dtype)));
-    calibration.MeasureKernels(dtype);
+    calibration.MeasureKernels(calls);
   }
   if (world.size() > 1 && world.rank() == 0) progress("messages");
   calibration.MeasureLinks(launch);

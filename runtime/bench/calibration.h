@@ -24,10 +24,10 @@ struct CalibrationReport {
   int64_t rounds = 0;
 };
 
-// Kernels at several sizes, on all ranks at once so that they share caches and memory as in a run,
-// then messages between neighbours. Medians over config.bench.repetitions rounds, then means over
-// the ranks: the same report on every rank. Collective over `world`; a link needs two ranks that
-// have it. Some 100 MiB a rank.
+// Kernels in every bench.dtype, attention at every bench.head_dim, at several sizes, on all ranks
+// at once so that they share caches and memory as in a run, then messages between neighbours.
+// Medians over config.bench.repetitions rounds, then means over the ranks: the same report on every
+// rank. Collective over `world`; a link needs two ranks that have it. Some 100 MiB a rank.
 CalibrationReport Calibrate(const RunConfig& config, parallel::Communicator& world,
                             const Progress& progress);
 

@@ -14,7 +14,6 @@ using kernels::RateClass;
 using kernels::View;
 
 constexpr int64_t kHeads = 4;
-constexpr int64_t kHeadSizes[] = {32, 64, 128};
 
 View Random(const WorkloadContext& context, DType dtype, std::initializer_list<int64_t> dims) {
   const View view =
@@ -230,7 +229,7 @@ int64_t DryPeak(const kernels::KernelTable& table,
   return arena.ledger().peak_bytes();
 }
 
-std::vector<CalibrationCall> CalibrationCalls(DType dtype) {
+std::vector<CalibrationCall> CalibrationCalls(DType dtype, std::span<const int64_t> head_sizes) {
   std::vector<CalibrationCall> calls;
   AddProducts(dtype, calls);
   for (const int64_t rows : {256, 1024, 4096}) {
@@ -238,16 +237,19 @@ std::vector<CalibrationCall> CalibrationCalls(DType dtype) {
     AddActivations(dtype, rows, 512, calls);
     AddAttentionEnds(dtype, rows, calls);
   }
-  if (dtype == DType::kF32) {
-    for (const int64_t size : {1 << 16, 1 << 20, 1 << 22}) AddParameters(size, calls);
-  }
-  for (const int64_t head_dim : kHeadSizes) {
+  for (const int64_t head_dim : head_sizes) {
     for (const int64_t tokens : {256, 512, 2048}) {
       for (const bool causal : {true, false}) {
         AddFolds({.dtype = dtype, .head_dim = head_dim, .tokens = tokens, .causal = causal}, calls);
       }
     }
   }
+  return calls;
+}
+
+std::vector<CalibrationCall> F32Calls() {
+  std::vector<CalibrationCall> calls;
+  for (const int64_t size : {1 << 16, 1 << 20, 1 << 22}) AddParameters(size, calls);
   return calls;
 }
 

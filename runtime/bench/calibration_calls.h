@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "kernels/base/call_cost.h"
@@ -20,10 +21,14 @@ struct CalibrationCall {
   MakeCall make;
 };
 
-// Sizes from those of small models, where overheads and edges count, to ones that fill the caches.
-// In `dtype`, f32 or bf16; f32's have the optimizer and the losses among them, which every model
-// needs.
-std::vector<CalibrationCall> CalibrationCalls(kernels::DType dtype);
+// Of sizes from those of small models, where overheads and edges count, to ones that fill the
+// caches. Products, layers' elementwise kernels and attentions of these head sizes in `dtype`, f32
+// or bf16.
+std::vector<CalibrationCall> CalibrationCalls(kernels::DType dtype,
+                                              std::span<const int64_t> head_sizes);
+
+// Elementwise kernels on parameters and logits, which are f32 in every model.
+std::vector<CalibrationCall> F32Calls();
 
 // A fold of `tokens` queries and as many earlier keys, during which the table calls `meanwhile`.
 MakeCall AttentionFold(kernels::DType dtype, int64_t head_dim, int64_t tokens,

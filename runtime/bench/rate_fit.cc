@@ -11,18 +11,23 @@
 namespace annulus::runtime {
 namespace {
 
-constexpr size_t kTerms = 3;  // a call, its FLOPs, its bytes
+constexpr size_t kTerms = 4;  // calls, FLOPs, bytes from afar, bytes from the cache
 using Terms = std::array<double, kTerms>;
 
-Terms TermsOf(const RateSample& sample) { return {sample.calls, sample.flops, sample.bytes}; }
+// Calls of a sample are taken to be alike.
+Terms TermsOf(const RateSample& sample, int64_t cache_bytes) {
+  const double cached =
+      kernels::KernelRate{.cache_bytes = cache_bytes}.CachedPart(sample.bytes / sample.calls);
+  return {sample.calls, sample.flops, (1 - cached) * sample.bytes, cached * sample.bytes};
+}
 
 // Least squares of sum(x_i * term_i / seconds) = 1 over the terms of `set` (bits), by Gaussian
 // elimination of the normal equations, scaled to a unit diagonal. Nothing where they are singular.
-std::optional<Terms> Solve(std::span<const RateSample> samples, unsigned set) {
+std::optional<Terms> Solve(std::span<const RateSample> samples, int64_t cache_bytes, unsigned set) {
   std::array<std::array<double, kTerms + 1>, kTerms> a{};
   Terms scale{};
   for (const RateSample& sample : samples) {
-    const Terms terms = TermsOf(sample);
+    const Terms terms = TermsOf(sample, cache_bytes);
     for (size_t i = 0; i < kTerms; ++i) scale[i] += std::pow(terms[i] / sample.seconds, 2);
   }
   for (size_t i = 0; i < kTerms; ++i) {
@@ -32,7 +37,7 @@ std::optional<Terms> Solve(std::span<const RateSample> samples, unsigned set) {
     if (!used) a[i][i] = 1;
   }
   for (const RateSample& sample : samples) {
-    const Terms terms = TermsOf(sample);
+    const Terms terms = TermsOf(sample, cache_bytes);
     for (size_t i = 0; i < kTerms; ++i) {
       const double row = terms[i] * scale[i] / sample.seconds;
       for (size_t j = 0; j < kTerms; ++j) a[i][j] += row * terms[j] * scale[j] / sample.seconds;
@@ -52,13 +57,18 @@ std::optional<Terms> Solve(std::span<const RateSample> samples, unsigned set) {
   return solution;
 }
 
-kernels::KernelRate RateOf(const Terms& terms) {
-  return {.overhead_s = terms[0], .s_per_flop = terms[1], .s_per_byte = terms[2]};
+kernels::KernelRate RateOf(const Terms& terms, int64_t cache_bytes) {
+  return {.overhead_s = terms[0],
+          .s_per_flop = terms[1],
+          .s_per_byte = terms[2],
+          .s_per_cached_byte = terms[3],
+          .cache_bytes = cache_bytes};
 }
 
 double RelativeError(const kernels::KernelRate& rate, const RateSample& sample) {
-  const double seconds = rate.overhead_s * sample.calls + rate.s_per_flop * sample.flops +
-                         rate.s_per_byte * sample.bytes;
+  const Terms terms = TermsOf(sample, rate.cache_bytes);
+  const double seconds = rate.overhead_s * terms[0] + rate.s_per_flop * terms[1] +
+                         rate.s_per_byte * terms[2] + rate.s_per_cached_byte * terms[3];
   return seconds / sample.seconds - 1;
 }
 
@@ -76,16 +86,16 @@ FitError ErrorOf(const kernels::KernelRate& rate, std::span<const RateSample> sa
 }
 
 // With so few terms, the best of all sets whose solution has no negative one is the answer.
-kernels::KernelRate FitRate(std::span<const RateSample> samples) {
+kernels::KernelRate FitRate(std::span<const RateSample> samples, int64_t cache_bytes) {
   Check(!samples.empty(), "a rate of no samples");
   kernels::KernelRate best;
   double least = std::numeric_limits<double>::infinity();
   for (unsigned set = 1; set < 1u << kTerms; ++set) {
-    const std::optional<Terms> terms = Solve(samples, set);
+    const std::optional<Terms> terms = Solve(samples, cache_bytes, set);
     if (!terms || std::any_of(terms->begin(), terms->end(), [](double x) { return x < 0; })) {
       continue;
     }
-    const kernels::KernelRate rate = RateOf(*terms);
+    const kernels::KernelRate rate = RateOf(*terms, cache_bytes);
     const double error = ErrorOf(rate, samples).rms;
     if (error >= least) continue;
     least = error;

@@ -14,10 +14,10 @@ struct RateSample {
   double seconds = 0;
 };
 
-// The times for a call, a FLOP and a byte, none of them negative, that come nearest to the samples:
-// least squares of the relative errors. What the samples do not need stays 0. Requires one sample
-// at least and positive seconds.
-kernels::KernelRate FitRate(std::span<const RateSample> samples);
+// The times for a call, a FLOP, a byte and, where `cache_bytes` is not 0, a cached byte, none of
+// them negative, that come nearest to the samples: least squares of the relative errors. What the
+// samples do not need stays 0. Requires one sample at least and positive seconds.
+kernels::KernelRate FitRate(std::span<const RateSample> samples, int64_t cache_bytes = 0);
 
 // The greatest relative error of `rate` over the samples, and the root of their mean square.
 struct FitError {

@@ -75,6 +75,17 @@ class Section {
     return value;
   }
 
+  // 0 where it is not given.
+  int64_t Bytes(const std::string& key) {
+    const IniEntry* entry = Find(key);
+    if (entry == nullptr) return 0;
+    const int64_t bytes = ParseBytes(entry->value, PlaceOf(*entry));
+    if (bytes < 1) {
+      ThrowConfigError("{}: {} is out of range: above 0", PlaceOf(*entry), entry->value);
+    }
+    return bytes;
+  }
+
   // Seconds for each of what `key` gives per second, in billions; 0 where it is not given.
   double Reciprocal(const std::string& key) {
     const double value = Real(key, true);
@@ -181,9 +192,14 @@ void ReadRate(Section& section, ComputeRates& rates) {
   ComputeRates::Entry entry = EntryOf(section);
   entry.rate = {.overhead_s = section.Real("overhead_us", false) * kMicro,
                 .s_per_flop = section.Reciprocal("gflops"),
-                .s_per_byte = section.Reciprocal("gbytes_per_s")};
+                .s_per_byte = section.Reciprocal("gbytes_per_s"),
+                .s_per_cached_byte = section.Reciprocal("cached_gbytes_per_s"),
+                .cache_bytes = section.Bytes("cache_bytes")};
   if (entry.rate.s_per_flop == 0 && entry.rate.s_per_byte == 0) {
     ThrowConfigError("{} needs gflops, gbytes_per_s or both", section.Place());
+  }
+  if (entry.rate.cache_bytes == 0 && entry.rate.s_per_cached_byte != 0) {
+    ThrowConfigError("{}: cached_gbytes_per_s needs cache_bytes", section.Place());
   }
   rates.Add(entry);
 }
@@ -201,6 +217,15 @@ std::string SectionText(const MachineModel& machine, const std::string& name,
   const auto source = machine.sources.find(name);
   return fmt::format("\n[{}]\n{}{}", name, lines,
                      source == machine.sources.end() ? "" : Line("source", source->second));
+}
+
+std::string RateText(const kernels::KernelRate& rate) {
+  std::string text = Line("overhead_us", rate.overhead_s / kMicro) +
+                     Line("gflops", PerSecond(rate.s_per_flop)) +
+                     Line("gbytes_per_s", PerSecond(rate.s_per_byte));
+  if (rate.cache_bytes == 0) return text;
+  return text + Line("cached_gbytes_per_s", PerSecond(rate.s_per_cached_byte)) +
+         Line("cache_bytes", RenderBytes(rate.cache_bytes));
 }
 
 std::string LinkText(const parallel::LinkRate& link) {
@@ -265,10 +290,7 @@ std::string MachineText(const MachineModel& machine) {
     const std::string name =
         fmt::format("{} {}{}", NameOf(entry.work), kernels::NameOf(entry.dtype),
                     IsAttention(entry.work) ? fmt::format(" {}", entry.head_dim) : "");
-    text += SectionText(machine, name,
-                        Line("overhead_us", entry.rate.overhead_s / kMicro) +
-                            Line("gflops", PerSecond(entry.rate.s_per_flop)) +
-                            Line("gbytes_per_s", PerSecond(entry.rate.s_per_byte)));
+    text += SectionText(machine, name, RateText(entry.rate));
   }
   if (machine.has_within_node) {
     text += SectionText(machine, "within_node", LinkText(machine.network.within_node));

@@ -43,6 +43,21 @@ TEST(FitRate, FindsTheRatesThatMadeTheTimes) {
   ExpectExact(2e-6, 5e-12, 0);
 }
 
+// Small calls move their bytes ten times faster than those beyond four caches.
+TEST(FitRate, TellsTheCacheFromMemory) {
+  const kernels::KernelRate truth{
+      .overhead_s = 1e-6, .s_per_byte = 1e-9, .s_per_cached_byte = 1e-10, .cache_bytes = 1000};
+  std::vector<RateSample> samples;
+  for (const int64_t bytes : {100, 1000, 2000, 3000, 4000, 100000}) {
+    samples.push_back({.bytes = static_cast<double>(bytes), .seconds = truth.Seconds(0, bytes)});
+  }
+  const kernels::KernelRate rate = FitRate(samples, 1000);
+  EXPECT_NEAR(rate.s_per_byte, 1e-9, 1e-15);
+  EXPECT_NEAR(rate.s_per_cached_byte, 1e-10, 1e-15);
+  EXPECT_EQ(rate.cache_bytes, 1000);
+  EXPECT_LT(ErrorOf(rate, samples).greatest, 1e-6);
+}
+
 // Times that shrink with bytes would need a negative rate: the best without is found instead.
 TEST(FitRate, HasNoNegativeRates) {
   std::vector<RateSample> samples = Samples(2e-6, 5e-12, 0);

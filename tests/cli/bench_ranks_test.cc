@@ -15,10 +15,10 @@ TEST(BenchOverThreads, RingAndScalingRun) { ExpectRingAndScalingRun({"--ranks", 
 TEST(BenchOverThreads, ACalibratedMachineServesAPlan) {
   const TempDir dir;
   const std::string machine = dir.At("here.ini"), file = dir.At("plan.json");
-  const Outcome calibrated =
-      RunAnnulus(Words("bench calibrate --ranks 2 --device.threads 1 --bench.repetitions 1 "
-                       "--machine " +
-                       machine));
+  const Outcome calibrated = RunAnnulus(Words(
+      "bench calibrate --ranks 2 --device.threads 1 --bench.repetitions 1 --bench.head_dim 16 "
+      "--machine " +
+      machine));
   ASSERT_EQ(calibrated.status, 0) << calibrated.err;
   EXPECT_THAT(calibrated.out, HasSubstr("within_node"));
   const Outcome planned = RunAnnulus(

@@ -40,6 +40,15 @@ TEST(ComputeRates, ACallTakesItsOverheadItsFlopsAndItsBytes) {
   EXPECT_DOUBLE_EQ(rate.Seconds(8, 20), 3 + 4 + 5);
 }
 
+TEST(ComputeRates, BytesThatFitTheCacheHaveARateOfTheirOwn) {
+  const KernelRate rate{.s_per_byte = 10, .s_per_cached_byte = 2, .cache_bytes = 100};
+  EXPECT_DOUBLE_EQ(rate.Seconds(0, 50), 100);
+  EXPECT_DOUBLE_EQ(rate.Seconds(0, 100), 200);
+  EXPECT_DOUBLE_EQ(rate.Seconds(0, 200), 200 * 6);  // half way by the logarithm
+  EXPECT_DOUBLE_EQ(rate.Seconds(0, 400), 4000);
+  EXPECT_DOUBLE_EQ(rate.Seconds(0, 4000), 40000);
+}
+
 TEST(ComputeRates, HeadSizesBetweenTwoAreInterpolatedOthersTakeTheNearest) {
   ComputeRates rates;
   rates.Add(Attention(128, 1));

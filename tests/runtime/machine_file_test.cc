@@ -32,6 +32,8 @@ gflops = 300
 
 [elementwise f32]
 gbytes_per_s = 20
+cached_gbytes_per_s = 50
+cache_bytes = 2M
 
 [within_node]
 latency_us = 3
@@ -56,6 +58,10 @@ TEST(MachineFile, IsReadInItsUnits) {
       {.work = RateClass::kAttentionBackward, .dtype = DType::kBF16, .head_dim = 64});
   EXPECT_DOUBLE_EQ(attention.s_per_flop, 1 / 300e9);
   EXPECT_EQ(attention.s_per_byte, 0);
+  const kernels::KernelRate elementwise =
+      machine.compute.Of({.work = RateClass::kElementwise, .dtype = DType::kF32});
+  EXPECT_DOUBLE_EQ(elementwise.s_per_cached_byte, 1 / 50e9);
+  EXPECT_EQ(elementwise.cache_bytes, 2 << 20);
   EXPECT_DOUBLE_EQ(machine.network.within_node.latency_s, 3e-6);
   EXPECT_DOUBLE_EQ(machine.network.within_node.host_share, 0.75);
   EXPECT_DOUBLE_EQ(machine.network.between_nodes.s_per_byte, 1e-9);
@@ -101,6 +107,8 @@ TEST(MachineFile, MistakesAreNamedWithTheirPlace) {
   EXPECT_THAT(ComplaintOf(machine + "[matmul f32]\ngflops = fast\n"), HasSubstr("gflops"));
   EXPECT_THAT(ComplaintOf(machine + "[matmul f32]\ngflops = 1\noverhead_us = -1\n"),
               HasSubstr("0 or more"));
+  EXPECT_THAT(ComplaintOf(machine + "[matmul f32]\ngflops = 1\ncached_gbytes_per_s = 2\n"),
+              HasSubstr("cached_gbytes_per_s needs cache_bytes"));
   EXPECT_THAT(ComplaintOf(machine + "[within_node]\nlatency_us = 1\n"),
               HasSubstr("[within_node] needs gbytes_per_s"));
   EXPECT_THAT(ComplaintOf(machine + "[within_node]\ngbytes_per_s = 1\nhost_share = 2\n"),
