@@ -11,20 +11,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Adds the time it lives to `wait_ms`.
-class WaitTimer {
- public:
-  explicit WaitTimer(double& wait_ms) : wait_ms_(wait_ms), start_(Clock::now()) {}
-  ~WaitTimer() {
-    wait_ms_ += std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
-  }
-  WaitTimer(const WaitTimer&) = delete;
-  WaitTimer& operator=(const WaitTimer&) = delete;
-
- private:
-  double& wait_ms_;
-  Clock::time_point start_;
-};
+// A hash of `a` and `b` (Steele et al. 2014, SplitMix64).
+uint64_t Mix(uint64_t a, uint64_t b) {
+  uint64_t x = (a ^ (b + 0x9e3779b97f4a7c15)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
 
 bool Empty(const ConstView& view) { return view.rank == 0 || view.size() == 0; }
 
@@ -34,6 +26,26 @@ void CheckSide(const ConstView& view, int peer, int size, std::string_view side)
 }
 
 }  // namespace
+
+// Adds the time it lives to the exposed communication, and tells the observer.
+class Communicator::WaitTimer {
+ public:
+  WaitTimer(Communicator& owner, std::string_view call)
+      : owner_(owner), call_(call), begin_(Clock::now()) {}
+  ~WaitTimer() {
+    const Span span{begin_, Clock::now()};
+    owner_.counters_.wait_ms += span.ms();
+    owner_.watch_->counters.wait_ms += span.ms();
+    if (Observer* observer = owner_.observer()) observer->OnWait(call_, span);
+  }
+  WaitTimer(const WaitTimer&) = delete;
+  WaitTimer& operator=(const WaitTimer&) = delete;
+
+ private:
+  Communicator& owner_;
+  std::string_view call_;
+  TimePoint begin_;
+};
 
 Share ShareOf(int64_t elements, int rank, int size) {
   const int64_t base = elements / size, rest = elements % size;
@@ -46,6 +58,8 @@ Transfer& Transfer::operator=(Transfer&& other) noexcept {
     Transfer finished(std::move(*this));  // completes at the end of this scope
     owner_ = std::exchange(other.owner_, nullptr);
     operation_ = std::move(other.operation_);
+    call_ = other.call_;
+    arrival_ = other.arrival_;
   }
   return *this;
 }
@@ -64,14 +78,36 @@ Transfer::~Transfer() {
 void Transfer::Wait() {
   if (!operation_) return;
   const std::unique_ptr<Operation> operation = std::move(operation_);
-  WaitTimer timer(owner_->counters_.wait_ms);
-  operation->Complete(Clock::now() + owner_->deadline());
+  {
+    Communicator::WaitTimer timer(*owner_, call_);
+    operation->Complete(Clock::now() + owner_->deadline());
+  }
+  Observer* observer = owner_->observer();
+  if (arrival_ && observer != nullptr) observer->OnReceive(*arrival_, Clock::now());
+}
+
+int Communicator::WorldRank(int rank) const {
+  return world_ranks_.empty() ? rank : world_ranks_[static_cast<size_t>(rank)];
+}
+
+void Communicator::Observe(Observer* observer) {
+  watch_->observer = observer;
+  watch_->counts.clear();
+}
+
+Hop Communicator::NextHop(int from, int to, int tag, int64_t bytes) {
+  const uint64_t nth = watch_->counts[{group_id_, from, to, tag}]++;
+  const auto word = [](int x) { return static_cast<uint64_t>(x); };
+  const uint64_t lane = Mix(Mix(group_id_, word(from)), Mix(word(to), word(tag)));
+  return {.from = WorldRank(from), .to = WorldRank(to), .bytes = bytes, .id = Mix(lane, nth)};
 }
 
 void Communicator::CountSent(int64_t messages, int64_t bytes) {
   if (bytes == 0) return;
-  counters_.messages += messages;
-  counters_.bytes_sent += bytes;
+  for (CommCounters* counters : {&counters_, &watch_->counters}) {
+    counters->messages += messages;
+    counters->bytes_sent += bytes;
+  }
 }
 
 Transfer Communicator::Start(const Exchange& exchange) {
@@ -85,7 +121,15 @@ Transfer Communicator::Start(const Exchange& exchange) {
   Exchange sides = exchange;
   if (!sends) sides.send = ConstView(nullptr, sides.send.dtype, {0});
   if (!receives) sides.receive = View(nullptr, sides.receive.dtype, {0});
-  return Transfer(this, DoExchange(sides));
+  std::optional<Hop> arrival;
+  if (Observer* watcher = observer()) {
+    const int tag = exchange.tag;
+    if (sends) {
+      watcher->OnSend(NextHop(rank_, exchange.to, tag, sides.send.size_bytes()), Clock::now());
+    }
+    if (receives) arrival = NextHop(exchange.from, rank_, tag, sides.receive.size_bytes());
+  }
+  return Transfer(this, DoExchange(sides), "exchange", arrival);
 }
 
 Transfer Communicator::AllGather(ConstView send, View receive) {
@@ -94,7 +138,7 @@ Transfer Communicator::AllGather(ConstView send, View receive) {
         "all-gather of {} into {} over {} ranks", send, receive, size_);
   if (Empty(send)) return {};
   CountSent(size_ - 1, (size_ - 1) * send.size_bytes());
-  return Transfer(this, DoAllGather(send, receive));
+  return Transfer(this, DoAllGather(send, receive), "all-gather");
 }
 
 Transfer Communicator::AllToAll(ConstView send, View receive) {
@@ -103,7 +147,7 @@ Transfer Communicator::AllToAll(ConstView send, View receive) {
         "all-to-all of {} into {} over {} ranks", send, receive, size_);
   if (Empty(send)) return {};
   CountSent(size_ - 1, send.size_bytes() / size_ * (size_ - 1));
-  return Transfer(this, DoAllToAll(send, receive));
+  return Transfer(this, DoAllToAll(send, receive), "all-to-all");
 }
 
 Transfer Communicator::AllReduceSum(View data) {
@@ -113,7 +157,7 @@ Transfer Communicator::AllReduceSum(View data) {
   // To every other rank its share to reduce, then to every other rank the reduced own share.
   const int64_t own = ShareOf(data.size(), rank_, size_).size();
   CountSent(2 * (size_ - 1), (data.size() - own + (size_ - 1) * own) * SizeOf(data.dtype));
-  return Transfer(this, DoAllReduceSum(data));
+  return Transfer(this, DoAllReduceSum(data), "all-reduce");
 }
 
 Transfer Communicator::Broadcast(View data, int root) {
@@ -121,16 +165,16 @@ Transfer Communicator::Broadcast(View data, int root) {
   Check(root >= 0 && root < size_, "broadcast from rank {} in a group of {}", root, size_);
   if (Empty(data) || size_ == 1) return {};
   if (root == rank_) CountSent(size_ - 1, (size_ - 1) * data.size_bytes());
-  return Transfer(this, DoBroadcast(data, root));
+  return Transfer(this, DoBroadcast(data, root), "broadcast");
 }
 
-std::vector<double> Communicator::AllGatherHost(std::span<const double> values) {
+std::vector<double> Communicator::AllGather(std::span<const double> values) {
   const std::string own(reinterpret_cast<const char*>(values.data()), values.size_bytes());
   const std::vector<std::string> texts = AllGatherText(own);
   std::vector<double> all(values.size() * texts.size());
   char* out = reinterpret_cast<char*>(all.data());
   for (const std::string& text : texts) {
-    Check(text.size() == own.size(), "ranks reduce {} and {} bytes together", own.size(),
+    Check(text.size() == own.size(), "ranks give {} and {} bytes together", own.size(),
           text.size());
     out = std::copy(text.begin(), text.end(), out);
   }
@@ -138,13 +182,13 @@ std::vector<double> Communicator::AllGatherHost(std::span<const double> values) 
 }
 
 void Communicator::AllReduceSum(std::span<double> values) {
-  const std::vector<double> all = AllGatherHost(values);
+  const std::vector<double> all = AllGather(values);
   std::fill(values.begin(), values.end(), 0.0);
   for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
 }
 
 void Communicator::AllReduceMax(std::span<double> values) {
-  const std::vector<double> all = AllGatherHost(values);
+  const std::vector<double> all = AllGather(values);
   for (size_t i = 0; i < all.size(); ++i) {
     double& value = values[i % values.size()];
     if (i < values.size() || all[i] > value || std::isnan(all[i])) value = all[i];
@@ -157,13 +201,13 @@ std::string Communicator::BroadcastText(const std::string& text, int root) {
 }
 
 std::vector<std::string> Communicator::AllGatherText(const std::string& text) {
-  WaitTimer timer(counters_.wait_ms);
+  WaitTimer timer(*this, "host gather");
   return DoAllGatherText(text);
 }
 
 std::unique_ptr<Communicator> Communicator::Split(int colour) {
   const double own[] = {static_cast<double>(colour)};
-  const std::vector<double> colours = AllGatherHost(own);
+  const std::vector<double> colours = AllGather(own);
   std::vector<int> members;
   for (int rank = 0; rank < size_; ++rank) {
     if (colours[static_cast<size_t>(rank)] == own[0]) members.push_back(rank);
@@ -176,11 +220,18 @@ std::unique_ptr<Communicator> Communicator::Subgroup(const std::vector<int>& mem
             std::binary_search(members.begin(), members.end(), rank_) && members.front() >= 0 &&
             members.back() < size_,
         "rank {} of {} is not in its subgroup, or the subgroup is not ascending", rank_, size_);
-  return DoSubgroup(members);
+  std::unique_ptr<Communicator> group = DoSubgroup(members);
+  group->watch_ = watch_;
+  group->group_id_ = Mix(group_id_, 1);
+  for (const int member : members) {
+    group->world_ranks_.push_back(WorldRank(member));
+    group->group_id_ = Mix(group->group_id_, static_cast<uint64_t>(member));
+  }
+  return group;
 }
 
 void Communicator::Barrier() {
-  WaitTimer timer(counters_.wait_ms);
+  WaitTimer timer(*this, "barrier");
   DoBarrier();
 }
 

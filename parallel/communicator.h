@@ -7,7 +7,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "kernels/base/view.h"
+#include "parallel/observer.h"
 
 namespace annulus::parallel {
 
@@ -88,10 +91,15 @@ class Transfer {
   };
 
   Transfer() = default;
-  Transfer(Communicator* owner, std::unique_ptr<Operation> operation)
-      : owner_(owner), operation_(std::move(operation)) {}
+  // `call` names the operation and outlives this; `arrival` is the message it receives, if any.
+  Transfer(Communicator* owner, std::unique_ptr<Operation> operation, std::string_view call,
+           std::optional<Hop> arrival = std::nullopt)
+      : owner_(owner), operation_(std::move(operation)), call_(call), arrival_(arrival) {}
   Transfer(Transfer&& other) noexcept
-      : owner_(std::exchange(other.owner_, nullptr)), operation_(std::move(other.operation_)) {}
+      : owner_(std::exchange(other.owner_, nullptr)),
+        operation_(std::move(other.operation_)),
+        call_(other.call_),
+        arrival_(other.arrival_) {}
   Transfer& operator=(Transfer&& other) noexcept;
   // Completes silently: an error thrown by a destructor would end the process. While an exception
   // unwinds the stack it gives the operation up instead: the rank has failed and must say so.
@@ -104,6 +112,8 @@ class Transfer {
  private:
   Communicator* owner_ = nullptr;
   std::unique_ptr<Operation> operation_;
+  std::string_view call_;
+  std::optional<Hop> arrival_;
 };
 
 // Ranks call the same operations in the same order. Sizes are 64-bit; messages of any size.
@@ -118,7 +128,11 @@ class Communicator {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  // The rank in the group that this one was split from, all the way up, of its `rank`.
+  int WorldRank(int rank) const;
   const CommCounters& counters() const { return counters_; }
+  // Of this group, those split from it and those that it was split from, together.
+  const CommCounters& all_counters() const { return watch_->counters; }
 
   // As in "threads", "MPI (Open MPI 4.1.4)".
   virtual std::string Name() const = 0;
@@ -148,6 +162,8 @@ class Communicator {
   // rank. A NaN wins.
   void AllReduceSum(std::span<double> values);
   void AllReduceMax(std::span<double> values);
+  // Every rank's `values`, by rank; all give equally many.
+  std::vector<double> AllGather(std::span<const double> values);
   std::string BroadcastText(const std::string& text, int root);
   std::vector<std::string> AllGatherText(const std::string& text);
   void Barrier();
@@ -158,6 +174,12 @@ class Communicator {
   // Like Split where every rank knows who belongs with it: `members`, ascending, this rank among
   // them. Collective over this group; members name the same list, and every rank is in one list.
   std::unique_ptr<Communicator> Subgroup(const std::vector<int>& members);
+
+  // Tells `observer` of what this rank does here and in every group split from here, before or
+  // after; null: nobody. Collective, while nothing is under way: ids of messages count from here.
+  // It must outlive the groups or be replaced.
+  void Observe(Observer* observer);
+  Observer* observer() const { return watch_->observer; }
 
   // Tells the peers that this rank failed, so that none of them waits for it, and why. Where ranks
   // are processes this ends all of them, this one too, with `exit_status`.
@@ -180,13 +202,34 @@ class Communicator {
   virtual std::chrono::steady_clock::duration deadline() const = 0;
 
  private:
+  // Shared with the groups split from this one.
+  struct Watch {
+    Observer* observer = nullptr;
+    // How many messages went each way, so that both ends count them alike: of a group, between two
+    // ranks, with a tag.
+    struct Lane {
+      uint64_t group;
+      int from;
+      int to;
+      int tag;
+      auto operator<=>(const Lane&) const = default;
+    };
+    std::map<Lane, uint64_t> counts;
+    CommCounters counters;
+  };
+
   void CountSent(int64_t messages, int64_t bytes);
-  // Every rank's `values` (equally many), by rank.
-  std::vector<double> AllGatherHost(std::span<const double> values);
+  // The next message of a lane, of ranks of this group.
+  Hop NextHop(int from, int to, int tag, int64_t bytes);
+  // Times a wait for `call` on this host.
+  class WaitTimer;
 
   int rank_;
   int size_;
   CommCounters counters_;
+  std::shared_ptr<Watch> watch_ = std::make_shared<Watch>();
+  std::vector<int> world_ranks_;  // by rank; empty: the same
+  uint64_t group_id_ = 0;
 };
 
 }  // namespace annulus::parallel

@@ -132,7 +132,7 @@ std::span<const Command> Commands() {
       {"train",
        "trains a model over the ranks of a launch, or over --ranks N threads",
        {"model", "data", "train", "optimizer", "parallel", "attention", "memory", "device",
-        "output", "ranks"},
+        "output", "ranks", "trace"},
        /*over_ranks=*/true,
        RunTrain},
       {"plan",

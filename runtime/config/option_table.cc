@@ -51,6 +51,9 @@ std::vector<Option> TopLevel() {
       OfOneCall(OPTION(machine, Text{"FILE"},
                        "rates of a machine, to predict times by; annulus bench calibrate writes "
                        "them to FILE")),
+      OfOneCall(OPTION(trace, Text{"FILE"},
+                       "also write what each rank did and when to FILE, for "
+                       "https://ui.perfetto.dev or chrome://tracing")),
   };
 }
 
@@ -104,6 +107,8 @@ std::vector<Option> Train() {
       OPTION(train.eval_sequences, Count("SEQUENCES", 0),
              "sequences of sequence_length in an evaluation; 0: all that are held out"),
       OPTION(train.log_every, Count("STEPS", 1), "steps between lines on the terminal"),
+      OPTION(train.trace_steps, Count("STEPS", 1),
+             "steps that --trace records, from the second on (the first warms up)"),
   };
 }
 

@@ -60,6 +60,7 @@ struct TrainOptions {
   int64_t eval_every = 0;      // steps; 0: at the end only
   int64_t eval_sequences = 8;  // of sequence_length; 0: all that are held out
   int64_t log_every = 1;       // steps between lines on the terminal
+  int64_t trace_steps = 3;     // that --trace records, after the first, which warms up
 
   bool operator==(const TrainOptions&) const = default;
 
@@ -219,6 +220,7 @@ struct RunConfig {
   std::string json;     // where the command writes its report for machines; "": nowhere
   std::string svg;      // where it draws it; "": nowhere
   std::string machine;  // the file of a machine's rates; "": none
+  std::string trace;    // where train writes what its ranks did and when; "": nowhere
 
   bool operator==(const RunConfig&) const = default;
 };

@@ -1,12 +1,13 @@
 #include "runtime/model/decoder.h"
 
-#include <array>
+#include "parallel/watch.h"
 
 namespace annulus::runtime {
 
 using kernels::DType;
 using kernels::MemoryCategory;
 using kernels::MemoryScope;
+using parallel::PhaseWatch;
 
 Decoder::Decoder(const Options& options, const StepContext& context, DecoderTensors weight,
                  DecoderTensors gradient)
@@ -64,6 +65,7 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
   std::vector<kernels::StackMemory::Mark> below(layers);
   ConstView x = embedded;
   for (size_t l = 0; l < layers; ++l) {
+    const PhaseWatch watch(context_.context, "forward layer", static_cast<int64_t>(l));
     below[l] = memory.Top();
     AllocateKept(shape, sequence, options_.recompute, memory, kept[l]);
     MemoryScope transient(memory);
@@ -73,9 +75,13 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
     x = kept[l].output;
   }
 
-  Head().ForwardBackward(weight_, gradient_, x, batch.labels, batch.loss, dx);
+  {
+    const PhaseWatch watch(context_.context, "loss");
+    Head().ForwardBackward(weight_, gradient_, x, batch.labels, batch.loss, dx);
+  }
 
   for (size_t l = layers; l-- > 0;) {
+    const PhaseWatch watch(context_.context, "backward layer", static_cast<int64_t>(l));
     x = l == 0 ? ConstView(embedded) : ConstView(kept[l - 1].output);
     LayerActivations all = kept[l];
     AllocateTransient(shape, sequence, options_.recompute, memory, all);

@@ -34,28 +34,33 @@ std::string StartUpTable(const std::vector<StartUpRow>& rows,
   return text + "\n" + map.ToString();
 }
 
-std::string StepLine(const StepReport& r) {
+std::string StepLine(const StepReport& r, const std::vector<std::string>& hosts) {
   const std::string total = std::to_string(r.total_steps);
+  std::string straggler;
+  if (r.slowest.factor >= kStragglerFactor) {
+    straggler = fmt::format("  rank {} ({}) {:.1f}x", r.slowest.rank,
+                            hosts.at(static_cast<size_t>(r.slowest.rank)), r.slowest.factor);
+  }
   return fmt::format(
       "step {:>{}}/{}  n {:>6}  loss {:7.4f}  |g| {:8.3g}  lr {:.2e}  {:>12}  exposed {:5.1f}%  "
-      "mfu {:4.1f}%  left {}\n",
+      "mfu {:4.1f}%  left {}{}\n",
       r.step, total.size(), total, r.length, r.loss, r.grad_norm, r.learning_rate,
       FormatRate(r.tokens_per_s, "tok/s"), 100 * r.comm_exposed_ms / r.step_ms, 100 * r.mfu,
-      r.remaining_s > 0 ? FormatDuration(r.remaining_s) : "0 s");
+      r.remaining_s > 0 ? FormatDuration(r.remaining_s) : "0 s", straggler);
 }
 
 void ConsoleObserver::OnStep(const StepReport& report) {
-  directory_.AppendStep(report);
+  setup_.directory.AppendStep(report);
   const bool shown =
-      report.step % log_every_ == 0 || report.step == 1 || report.step == report.total_steps;
-  if (shown) Print(StepLine(report));
+      report.step % setup_.log_every == 0 || report.step == 1 || report.step == report.total_steps;
+  if (shown) Print(StepLine(report, setup_.hosts));
 }
 
 void ConsoleObserver::OnEvaluation(int64_t step, const EvaluationReport& report) {
-  directory_.AppendEvaluation(step, report, is_task_);
+  setup_.directory.AppendEvaluation(step, report, setup_.is_task);
   Print(fmt::format("held out after step {}: loss {:.4f}{} ({} sequences of {} tokens)\n", step,
                     report.loss,
-                    is_task_ ? fmt::format(", on the task {:.4f}", report.task_loss) : "",
+                    setup_.is_task ? fmt::format(", on the task {:.4f}", report.task_loss) : "",
                     FormatCount(report.sequences), FormatCount(report.length)));
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/kernel_table.h"
@@ -33,20 +34,23 @@ std::string StartUpTable(const std::vector<StartUpRow>& rows,
 // Prints to standard output and writes to the run's files.
 class ConsoleObserver final : public TrainObserver {
  public:
-  // `directory` must outlive this. Every `log_every`-th step is printed, every step is written.
-  ConsoleObserver(RunDirectory& directory, int64_t log_every, bool is_task)
-      : directory_(directory), log_every_(log_every), is_task_(is_task) {}
+  struct Setup {
+    RunDirectory& directory;  // must outlive this
+    int64_t log_every = 1;    // every so manyth step is printed, every step is written
+    bool is_task = false;
+    std::vector<std::string> hosts;  // by rank
+  };
+  explicit ConsoleObserver(Setup setup) : setup_(std::move(setup)) {}
 
   void OnStep(const StepReport& report) override;
   void OnEvaluation(int64_t step, const EvaluationReport& report) override;
 
  private:
-  RunDirectory& directory_;
-  int64_t log_every_;
-  bool is_task_;
+  Setup setup_;
 };
 
-std::string StepLine(const StepReport& report);
+// `hosts` by rank: a straggler is named with its host.
+std::string StepLine(const StepReport& report, const std::vector<std::string>& hosts);
 
 // The closing lines: losses beside their baselines, by position, and speed.
 std::string SummaryText(const RunSummary& summary);

@@ -59,6 +59,8 @@ void RunDirectory::AppendStep(const StepReport& report) {
                     {"tokens_per_s", report.tokens_per_s},
                     {"mfu", report.mfu},
                     {"comm_exposed_ms", report.comm_exposed_ms},
+                    {"slowest_rank", report.slowest.rank},
+                    {"slowest_factor", report.slowest.factor},
                     {"peak_activation_bytes", report.peak_activation_bytes}});
 }
 
@@ -73,6 +75,10 @@ void RunDirectory::AppendEvaluation(int64_t step, const EvaluationReport& report
 
 void RunDirectory::WriteMemory(const std::vector<RankMemory>& ranks) const {
   WriteFileAtomically(path_ / "memory.json", MemoryJson(ranks).dump(kIndent) + "\n");
+}
+
+void RunDirectory::WriteActivity(const std::vector<RankActivity>& ranks) const {
+  WriteFileAtomically(path_ / "communication.json", ActivityJson(ranks).dump(kIndent) + "\n");
 }
 
 void RunDirectory::WriteSummary(const RunSummary& summary) const {

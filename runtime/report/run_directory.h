@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/io/json_lines.h"
+#include "runtime/report/activity_report.h"
 #include "runtime/report/memory_report.h"
 #include "runtime/train/trainer.h"
 
@@ -34,6 +35,7 @@ class RunDirectory {
   void AppendStep(const StepReport& report);
   void AppendEvaluation(int64_t step, const EvaluationReport& report, bool is_task);
   void WriteMemory(const std::vector<RankMemory>& ranks) const;
+  void WriteActivity(const std::vector<RankActivity>& ranks) const;
   void WriteSummary(const RunSummary& summary) const;
   // model/ in Hugging Face's Llama layout. `flat` holds the parameters, on the kernels' device.
   void WriteModel(const DecoderShape& shape, int64_t max_positions, const ParameterLayout& layout,

@@ -1,5 +1,6 @@
 #include "runtime/run/train_run.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include "runtime/config/render.h"
 #include "runtime/config/strategy.h"
 #include "runtime/data/entropy.h"
+#include "runtime/io/atomic_file.h"
 #include "runtime/io/format.h"
 #include "runtime/machine/placement_advice.h"
 #include "runtime/memory/arena.h"
@@ -40,6 +42,29 @@ std::vector<ModelFlops> ModelFlopsPerStep(const RankSetup& setup, parallel::Comm
   return flops;
 }
 
+// An empty trace: whether it can be written shows before the first step, not after the last.
+void OpenTrace(const std::string& path) {
+  try {
+    WriteFileAtomically(path, TraceJson({}).dump() + "\n");
+  } catch (const SystemError& failure) {
+    ThrowConfigError("--trace {} cannot be written: {}", path, failure.what());
+  }
+}
+
+// Lets `observer` observe `world` for as long as this lives.
+class Observed {
+ public:
+  Observed(parallel::Communicator& world, parallel::Observer& observer) : world_(world) {
+    world_.Observe(&observer);
+  }
+  Observed(const Observed&) = delete;
+  Observed& operator=(const Observed&) = delete;
+  ~Observed() { world_.Observe(nullptr); }
+
+ private:
+  parallel::Communicator& world_;
+};
+
 // One rank's training run: what it holds, in the order in which it comes to be.
 class TrainRun {
  public:
@@ -62,20 +87,34 @@ class TrainRun {
     Program program(setup_.config, setup_.shape, environment);
     program.Initialize();
     std::optional<ConsoleObserver> observer;
+    const std::vector<std::string> hosts = world_.AllGatherText(setup_.host);
     if (reports()) {
-      observer.emplace(*directory_, setup_.config.train.log_every, is_task());
+      observer.emplace(ConsoleObserver::Setup{.directory = *directory_,
+                                              .log_every = setup_.config.train.log_every,
+                                              .is_task = is_task(),
+                                              .hosts = hosts});
     }
+    const bool traces = !setup_.config.trace.empty();
+    TraceRecorder trace;
+    ActivityRecorder activity(traces ? &trace : nullptr);
+    const Observed observed(world_, activity);
     Trainer trainer({.config = setup_.config,
                      .dataset = *setup_.dataset,
                      .environment = environment,
                      .ledger = arena.ledger(),
-                     .cost = cost},
+                     .cost = cost,
+                     .activity = activity,
+                     .trace = traces ? &trace : nullptr,
+                     .first_traced = std::min<int64_t>(2, setup_.config.train.steps),
+                     .traced = setup_.config.train.trace_steps},
                     program, observer ? &*observer : nullptr);
     const TrainReport report = trainer.Run();
 
     AddMeasuredMemory(arena.ledger(), baseline_bytes, memory_);
     const std::vector<RankMemory> ranks = GatherMemory();
-    if (reports()) WriteResults(program, report, ranks);
+    const std::vector<RankActivity> activities = GatherActivity(activity);
+    if (traces) WriteTrace(trace);
+    if (reports()) WriteResults(program, report, {ranks, activities});
     world_.Barrier();
   }
 
@@ -86,7 +125,9 @@ class TrainRun {
   // Rank 0 makes the output directory; all hear of it when it cannot.
   void OpenOutput() {
     TryTogether(world_, [&] {
-      if (reports()) directory_.emplace(OutputDirectory(setup_.config), ResolvedIni(setup_.config));
+      if (!reports()) return;
+      directory_.emplace(OutputDirectory(setup_.config), ResolvedIni(setup_.config));
+      if (!setup_.config.trace.empty()) OpenTrace(setup_.config.trace);
     });
   }
 
@@ -100,6 +141,15 @@ class TrainRun {
     std::vector<RankMemory> ranks;
     for (const std::string& text : world_.AllGatherText(ToJson(memory_).dump())) {
       ranks.push_back(RankMemoryFromJson(nlohmann::ordered_json::parse(text)));
+    }
+    return ranks;
+  }
+
+  std::vector<RankActivity> GatherActivity(const ActivityRecorder& activity) {
+    const RankActivity mine = activity.Mean(world_.rank(), setup_.host);
+    std::vector<RankActivity> ranks;
+    for (const std::string& text : world_.AllGatherText(ToJson(mine).dump())) {
+      ranks.push_back(RankActivityFromJson(nlohmann::ordered_json::parse(text)));
     }
     return ranks;
   }
@@ -129,8 +179,12 @@ class TrainRun {
 
   std::vector<StartUpRow> StartUpRows(const ModelCost& cost) const;
   std::string MaskText() const;
-  void WriteResults(Program& program, const TrainReport& report,
-                    const std::vector<RankMemory>& ranks);
+  struct Ranks {
+    const std::vector<RankMemory>& memory;
+    const std::vector<RankActivity>& activity;
+  };
+  void WriteResults(Program& program, const TrainReport& report, const Ranks& ranks);
+  void WriteTrace(const TraceRecorder& trace);
   // Of the very targets that the held-out loss is the mean of.
   EntropyCounter CountHeldOut(int64_t sequences) const;
 
@@ -199,8 +253,19 @@ EntropyCounter TrainRun::CountHeldOut(int64_t sequences) const {
   return counter;
 }
 
-void TrainRun::WriteResults(Program& program, const TrainReport& report,
-                            const std::vector<RankMemory>& ranks) {
+void TrainRun::WriteTrace(const TraceRecorder& trace) {
+  const nlohmann::ordered_json mine = {world_.rank(), setup_.host, trace.Events(world_.rank())};
+  const std::vector<std::string> texts = world_.AllGatherText(mine.dump());
+  if (!reports()) return;
+  std::vector<RankTrace> ranks;
+  for (const std::string& text : texts) {
+    const auto json = nlohmann::ordered_json::parse(text);
+    ranks.push_back({.rank = json[0], .host = json[1], .events = json[2]});
+  }
+  WriteFileAtomically(setup_.config.trace, TraceJson(ranks).dump() + "\n");
+}
+
+void TrainRun::WriteResults(Program& program, const TrainReport& report, const Ranks& ranks) {
   RunSummary summary{
       .train = report, .parameters = program.layout().parameter_count(), .is_task = is_task()};
   if (!is_task()) {
@@ -208,13 +273,16 @@ void TrainRun::WriteResults(Program& program, const TrainReport& report,
     summary.unigram_nats = counter.unigram_nats();
     summary.bigram_nats = counter.bigram_nats();
   }
-  directory_->WriteMemory(ranks);
+  directory_->WriteMemory(ranks.memory);
+  directory_->WriteActivity(ranks.activity);
   directory_->WriteModel(setup_.shape, setup_.config.train.sequence_length, program.layout(),
                          program.kernels(), program.parameters());
   summary.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   directory_->WriteSummary(summary);
-  fmt::print("\n{}\n{}results in       {}\n", MemoryTable(ranks), SummaryText(summary),
-             directory_->path().string());
+  const std::string activity = ActivityTable(ranks.activity);
+  fmt::print("\n{}\n{}{}{}results in       {}\n", MemoryTable(ranks.memory), activity,
+             activity.empty() ? "" : "\n", SummaryText(summary), directory_->path().string());
+  if (!setup_.config.trace.empty()) fmt::print("trace in         {}\n", setup_.config.trace);
 }
 
 }  // namespace

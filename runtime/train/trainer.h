@@ -4,9 +4,11 @@
 #include <cstdint>
 
 #include "runtime/memory/ledger.h"
+#include "runtime/train/activity.h"
 #include "runtime/train/batch_loader.h"
 #include "runtime/train/evaluation.h"
 #include "runtime/train/program.h"
+#include "runtime/train/trace.h"
 
 namespace annulus::runtime {
 
@@ -23,6 +25,7 @@ struct StepReport {
   double tokens_per_s = 0;
   double mfu = 0;                     // model FLOPs ÷ (time × the roof of all ranks)
   double comm_exposed_ms = 0;         // of the rank that waited longest
+  Straggler slowest = {};             // of the ranks, by time less waits
   int64_t peak_activation_bytes = 0;  // so far, of the rank that reports
   double remaining_s = 0;
 };
@@ -69,6 +72,12 @@ class Trainer {
     const RankEnvironment& environment;
     const Ledger& ledger;
     ModelCost cost;
+    // Observes the world, and is told which time is a step's.
+    ActivityRecorder& activity;
+    // Records steps [first, first + count), counted from 1; null: none.
+    TraceRecorder* trace = nullptr;
+    int64_t first_traced = 0;
+    int64_t traced = 0;
   };
   // `observer` is null on all ranks but the one that reports. All must outlive this.
   Trainer(const Setup& setup, Program& program, TrainObserver* observer);
@@ -83,6 +92,14 @@ class Trainer {
     int64_t length;
   };
   void RunStep(int64_t step, const Phase& phase);
+  // The program's step, timed and, where it is asked for, traced.
+  struct TimedStep {
+    StepResult result;
+    double seconds = 0;
+    double exposed_ms = 0;
+  };
+  TimedStep TakeStep(int64_t step, const Phase& phase);
+  void SwitchTrace(int64_t step);
   EvaluationReport Evaluate(int64_t step);
   // FLOPs of this rank's attention so far.
   int64_t AttentionFlops() const;

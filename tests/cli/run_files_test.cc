@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "runtime/io/safetensors.h"
 #include "tests/cli/annulus_command.h"
@@ -45,7 +47,51 @@ TEST_F(RunFiles, ARunDirectoryHoldsTheseAndNoOther) {
   }
   EXPECT_THAT(files,
               UnorderedElementsAre("config.ini", "metrics.jsonl", "memory.json", "summary.json",
-                                   "model/config.json", "model/model.safetensors"));
+                                   "communication.json", "model/config.json",
+                                   "model/model.safetensors"));
+}
+
+TEST_F(RunFiles, CommunicationSaysWhatEveryStepOfTheScheduleTook) {
+  const json all =
+      ReadJson(Train("run", "--train.steps 3 --ranks 3 --train.eval_every 1") / "communication.json");
+  EXPECT_THAT(KeysOf(all), UnorderedElementsAre("slowest", "ranks"));
+  ASSERT_EQ(all.at("ranks").size(), 3u);
+  for (const json& rank : all.at("ranks")) {
+    EXPECT_THAT(KeysOf(rank), UnorderedElementsAre("rank", "host", "busy_ms", "comm_exposed_ms",
+                                                   "bytes_sent", "schedule"));
+    EXPECT_GT(rank.at("busy_ms"), 0.0);
+    // Three steps and what is still under way after them, forward and backward.
+    ASSERT_EQ(rank.at("schedule").size(), 8u);
+    double sent = 0;
+    for (const json& step : rank.at("schedule")) sent += step.at("bytes_sent").get<double>();
+    // 2 layers; blocks of 2 x 22 tokens x 16 features, f32: 2 + 2 of keys, 3 of gradients.
+    EXPECT_EQ(sent, 2.0 * (2 + 2 + 3) * 2 * 22 * 16 * 4);
+    EXPECT_GT(rank.at("bytes_sent"), sent);
+  }
+}
+
+TEST_F(RunFiles, ATraceHasATrackForEachRankAndWholeArrows) {
+  const std::string path = dir_.At("trace.json");
+  Train("run", "--train.steps 4 --train.trace_steps 2 --ranks 2 --trace " + path);
+  std::map<std::string, std::pair<double, double>> arrows;
+  std::map<int, int> steps;
+  std::vector<std::string> tracks;
+  for (const json& event : ReadJson(path).at("traceEvents")) {
+    const std::string phase = event.at("ph"), name = event.at("name");
+    if (phase == "M" && name == "thread_name") tracks.push_back(event.at("args").at("name"));
+    if (phase == "s") arrows[event.at("id")].first = event.at("ts");
+    if (phase == "f") arrows[event.at("id")].second = event.at("ts");
+    if (name.starts_with("training step")) steps[event.at("tid")] += 1;
+  }
+  ASSERT_EQ(tracks.size(), 2u);
+  EXPECT_THAT(tracks[1], testing::StartsWith("rank 1 ("));
+  EXPECT_EQ(steps, (std::map<int, int>{{0, 2}, {1, 2}}));
+  // Each step: 2 layers, 1 block of keys forward, 1 of keys and 2 of gradients backward; 2 ranks.
+  EXPECT_EQ(arrows.size(), 2u * 2u * 4u * 2u);
+  for (const auto& [id, ends] : arrows) {
+    EXPECT_GT(ends.first, 0) << id;
+    EXPECT_GE(ends.second, ends.first) << id;
+  }
 }
 
 TEST_F(RunFiles, MetricsHaveALineForEveryStep) {
@@ -62,7 +108,8 @@ TEST_F(RunFiles, MetricsHaveALineForEveryStep) {
     }
     EXPECT_THAT(KeysOf(line), UnorderedElementsAre("step", "sequence_length", "loss", "grad_norm",
                                                    "lr", "tokens", "step_ms", "tokens_per_s", "mfu",
-                                                   "comm_exposed_ms", "peak_activation_bytes"));
+                                                   "comm_exposed_ms", "slowest_rank", "slowest_factor",
+                                                   "peak_activation_bytes"));
     EXPECT_EQ(line.at("step"), next_step++);
     EXPECT_EQ(line.at("tokens"), 64);
     EXPECT_GT(line.at("loss"), 0.0);

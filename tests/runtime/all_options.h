@@ -10,9 +10,10 @@ namespace annulus::runtime {
 
 using Arguments = std::vector<std::string>;
 
-inline const OptionSet kAll{"train",
-                            {"output", "ranks", "json", "svg", "machine", "model", "data", "train",
-                             "optimizer", "parallel", "attention", "memory", "device", "bench"}};
+inline const OptionSet kAll{
+    "train",
+    {"output", "ranks", "json", "svg", "machine", "trace", "model", "data", "train", "optimizer",
+     "parallel", "attention", "memory", "device", "bench"}};
 
 inline RunConfig Parse(const Arguments& arguments) { return ParseArguments(arguments, kAll); }
 
