@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "parallel/block_exchange.h"
+#include "parallel/watch.h"
 
 namespace annulus::parallel {
 namespace {
@@ -149,6 +150,7 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
   const int steps = static_cast<int>(schedule_.steps.size());
   for (int step = 0; step < steps; ++step) {
     const ScheduleStep& plan = schedule_.steps[static_cast<size_t>(step)];
+    const StepWatch watch(context_, Pass::kForward, step, plan.kv_owner);
     blocks.Wait(step);
     blocks.Start(step);
     const Positions keys = KeysOf(plan);
@@ -161,6 +163,7 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
   for (size_t g = 0; g < groups.size(); ++g) {
     kernels_.AttentionForwardFinish(attentions[g], groups[g].Of(out), groups[g].Of(lse));
   }
+  const StepWatch watch(context_, Pass::kForward, steps, kNobody);
   blocks.Wait(steps);
 }
 
@@ -181,6 +184,7 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
   const int steps = static_cast<int>(schedule_.steps.size());
   for (int step = 0; step < steps; ++step) {
     const ScheduleStep& plan = schedule_.steps[static_cast<size_t>(step)];
+    const StepWatch watch(context_, Pass::kBackward, step, plan.kv_owner);
     blocks.Wait(step);
     blocks.Start(step);
     const Positions keys = KeysOf(plan);
@@ -202,6 +206,7 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
   for (size_t g = 0; g < groups.size(); ++g) {
     kernels_.AttentionBackwardFinish(attentions[g], groups[g].Of(dq));
   }
+  const StepWatch watch(context_, Pass::kBackward, steps, kNobody);
   blocks.Wait(steps);
   sums.Wait(steps);
 }
