@@ -2,12 +2,41 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <fstream>
+
 namespace annulus::runtime {
 
 using nlohmann::ordered_json;
 using parallel::Hop;
 using parallel::Span;
 using parallel::TimePoint;
+
+namespace {
+
+// Names the clock that steady_clock reads: one since each start of a machine.
+std::string ClockName() {
+  std::string id;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
+  return id;
+}
+
+}  // namespace
+
+TimePoint SharedOrigin(parallel::Communicator& world) {
+  world.Barrier();
+  const std::string clock = ClockName();
+  const TimePoint here = std::chrono::steady_clock::now();
+  const auto count = here.time_since_epoch().count();
+  TimePoint origin = here;
+  for (const std::string& text : world.AllGatherText(fmt::format("{} {}", count, clock))) {
+    const size_t space = text.find(' ');
+    if (clock.empty() || text.substr(space + 1) != clock) continue;
+    const TimePoint::duration since_epoch(std::stoll(text.substr(0, space)));
+    origin = std::max(origin, TimePoint(since_epoch));
+  }
+  return origin;
+}
 
 void TraceRecorder::Start(TimePoint origin) {
   origin_ = origin;

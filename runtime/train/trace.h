@@ -7,15 +7,14 @@
 #include <string>
 #include <vector>
 
-#include "parallel/observer.h"
+#include "parallel/communicator.h"
 
 namespace annulus::runtime {
 
 // One rank's events, while it records. Not part of the ledger: it holds no tensors.
 class TraceRecorder final : public parallel::Observer {
  public:
-  // Clocks of hosts differ: `origin` is a moment that all ranks shared, such as the end of a
-  // barrier.
+  // `origin` is where time begins: see SharedOrigin.
   void Start(parallel::TimePoint origin);
   void Stop() { recording_ = false; }
 
@@ -48,6 +47,11 @@ class TraceRecorder final : public parallel::Observer {
   parallel::TimePoint origin_;
   std::vector<Event> events_;
 };
+
+// A moment for all ranks to count from. Collective. Clocks of hosts differ and are set equal at the
+// end of a barrier, which is right to about the latency of a message; ranks of one host share both
+// clock and origin.
+parallel::TimePoint SharedOrigin(parallel::Communicator& world);
 
 // A track's name and its events.
 struct RankTrace {

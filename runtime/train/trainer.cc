@@ -83,10 +83,7 @@ void Trainer::SwitchTrace(int64_t step) {
   TraceRecorder* trace = setup_.trace;
   if (trace == nullptr) return;
   const int64_t first = setup_.first_traced - 1;
-  if (step == first) {
-    setup_.environment.world.Barrier();
-    trace->Start(std::chrono::steady_clock::now());
-  }
+  if (step == first) trace->Start(SharedOrigin(setup_.environment.world));
   if (step == first + setup_.traced) trace->Stop();
 }
 

@@ -45,15 +45,14 @@ TEST_F(RunFiles, ARunDirectoryHoldsTheseAndNoOther) {
       files.push_back(std::filesystem::relative(entry.path(), output).string());
     }
   }
-  EXPECT_THAT(files,
-              UnorderedElementsAre("config.ini", "metrics.jsonl", "memory.json", "summary.json",
-                                   "communication.json", "model/config.json",
-                                   "model/model.safetensors"));
+  EXPECT_THAT(files, UnorderedElementsAre("config.ini", "metrics.jsonl", "memory.json",
+                                          "summary.json", "communication.json", "model/config.json",
+                                          "model/model.safetensors"));
 }
 
 TEST_F(RunFiles, CommunicationSaysWhatEveryStepOfTheScheduleTook) {
-  const json all =
-      ReadJson(Train("run", "--train.steps 3 --ranks 3 --train.eval_every 1") / "communication.json");
+  const json all = ReadJson(Train("run", "--train.steps 3 --ranks 3 --train.eval_every 1") /
+                            "communication.json");
   EXPECT_THAT(KeysOf(all), UnorderedElementsAre("slowest", "ranks"));
   ASSERT_EQ(all.at("ranks").size(), 3u);
   for (const json& rank : all.at("ranks")) {
@@ -76,7 +75,8 @@ TEST_F(RunFiles, ATraceHasATrackForEachRankAndWholeArrows) {
   std::map<std::string, std::pair<double, double>> arrows;
   std::map<int, int> steps;
   std::vector<std::string> tracks;
-  for (const json& event : ReadJson(path).at("traceEvents")) {
+  const json trace = ReadJson(path);
+  for (const json& event : trace.at("traceEvents")) {
     const std::string phase = event.at("ph"), name = event.at("name");
     if (phase == "M" && name == "thread_name") tracks.push_back(event.at("args").at("name"));
     if (phase == "s") arrows[event.at("id")].first = event.at("ts");
@@ -106,10 +106,10 @@ TEST_F(RunFiles, MetricsHaveALineForEveryStep) {
       evaluated.push_back(line.at("step"));
       continue;
     }
-    EXPECT_THAT(KeysOf(line), UnorderedElementsAre("step", "sequence_length", "loss", "grad_norm",
-                                                   "lr", "tokens", "step_ms", "tokens_per_s", "mfu",
-                                                   "comm_exposed_ms", "slowest_rank", "slowest_factor",
-                                                   "peak_activation_bytes"));
+    EXPECT_THAT(KeysOf(line),
+                UnorderedElementsAre("step", "sequence_length", "loss", "grad_norm", "lr", "tokens",
+                                     "step_ms", "tokens_per_s", "mfu", "comm_exposed_ms",
+                                     "slowest_rank", "slowest_factor", "peak_activation_bytes"));
     EXPECT_EQ(line.at("step"), next_step++);
     EXPECT_EQ(line.at("tokens"), 64);
     EXPECT_GT(line.at("loss"), 0.0);

@@ -114,12 +114,12 @@ TEST(Observer, WaitsAddUpToTheExposedCommunication) {
     float sum[3] = {};
     world.AllReduceSum(View(sum, kernels::DType::kF32, {3})).Wait();
     again->Barrier();
-    EXPECT_EQ(notes.waits, (std::map<std::string, int>{
-                               {"all-reduce", 1}, {"barrier", 1}, {"exchange", 1}}));
-    EXPECT_NEAR(notes.waited_ms,
-                world.counters().wait_ms - before + again->counters().wait_ms, 1e-9);
-    EXPECT_NEAR(world.all_counters().wait_ms,
-                world.counters().wait_ms + again->counters().wait_ms, 1e-9);
+    EXPECT_EQ(notes.waits,
+              (std::map<std::string, int>{{"all-reduce", 1}, {"barrier", 1}, {"exchange", 1}}));
+    EXPECT_NEAR(notes.waited_ms, world.counters().wait_ms - before + again->counters().wait_ms,
+                1e-9);
+    EXPECT_NEAR(world.all_counters().wait_ms, world.counters().wait_ms + again->counters().wait_ms,
+                1e-9);
     EXPECT_EQ(world.all_counters().bytes_sent, world.counters().bytes_sent);
     world.Observe(nullptr);
   });
