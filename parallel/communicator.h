@@ -41,13 +41,6 @@ struct CommCounters {
   int64_t messages = 0;
   int64_t bytes_sent = 0;
   double wait_ms = 0;  // exposed communication
-
-  CommCounters& operator+=(const CommCounters& other) {
-    messages += other.messages;
-    bytes_sent += other.bytes_sent;
-    wait_ms += other.wait_ms;
-    return *this;
-  }
 };
 
 // The elements of `elements` that rank `rank` of `size` reduces in AllReduceSum: [begin, end).

@@ -29,11 +29,4 @@ ContextGroup::ContextGroup(Communicator& all, int ulysses_size)
   }
 }
 
-CommCounters ContextGroup::counters() const {
-  CommCounters sum = all_.counters();
-  if (own_ring_) sum += own_ring_->counters();
-  if (own_ulysses_) sum += own_ulysses_->counters();
-  return sum;
-}
-
 }  // namespace annulus::parallel

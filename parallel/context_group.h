@@ -23,9 +23,6 @@ class ContextGroup {
   Communicator& ulysses() const { return own_ulysses_ ? *own_ulysses_ : all_; }
   int ulysses_size() const { return ulysses_size_; }
 
-  // What this rank sent and waited for, in any of the groups.
-  CommCounters counters() const;
-
  private:
   Communicator& all_;
   int ulysses_size_;

@@ -1,7 +1,6 @@
 #include "parallel/dry_communicator.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "kernels/base/error.h"
 
@@ -35,23 +34,13 @@ bool Travels(const ConstView& view) { return view.rank > 0 && view.size() > 0; }
 
 }  // namespace
 
-DryCommunicator::DryCommunicator(int rank, int size) : Communicator(rank, size) {
+DryCommunicator::DryCommunicator(int rank, int size, LinkClock* links)
+    : Communicator(rank, size), links_(links) {
   Check(rank >= 0 && rank < size, "rank {} of {}", rank, size);
 }
 
-DryCommunicator::DryCommunicator(int size, LinkClock& links)
-    : Communicator(links.rank(), size), links_(&links), world_ranks_(static_cast<size_t>(size)) {
-  Check(rank() >= 0 && rank() < size, "rank {} of {}", rank(), size);
-  std::iota(world_ranks_.begin(), world_ranks_.end(), 0);
-}
-
-DryCommunicator::DryCommunicator(int rank, LinkClock* links, std::vector<int> world_ranks)
-    : Communicator(rank, static_cast<int>(world_ranks.size())),
-      links_(links),
-      world_ranks_(std::move(world_ranks)) {}
-
 LinkLoad::Link* DryCommunicator::LinkTo(LinkLoad& load, int peer) const {
-  return links_->LinkTo(load, world_ranks_[static_cast<size_t>(peer)]);
+  return links_->LinkTo(load, WorldRank(peer));
 }
 
 LinkLoad DryCommunicator::WithEveryPeer(int64_t messages, int64_t bytes) const {
@@ -140,14 +129,8 @@ void DryCommunicator::DoBarrier() {
 
 std::unique_ptr<Communicator> DryCommunicator::DoSubgroup(const std::vector<int>& members) {
   const auto self = std::find(members.begin(), members.end(), rank());
-  const auto self_rank = static_cast<int>(self - members.begin());
-  if (links_ == nullptr) {
-    return std::make_unique<DryCommunicator>(self_rank, static_cast<int>(members.size()));
-  }
-  std::vector<int> world_ranks;
-  for (const int member : members) world_ranks.push_back(world_ranks_[static_cast<size_t>(member)]);
-  return std::unique_ptr<Communicator>(
-      new DryCommunicator(self_rank, links_, std::move(world_ranks)));
+  return std::unique_ptr<Communicator>(new DryCommunicator(
+      static_cast<int>(self - members.begin()), static_cast<int>(members.size()), links_));
 }
 
 }  // namespace annulus::parallel

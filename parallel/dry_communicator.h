@@ -12,9 +12,9 @@ namespace annulus::parallel {
 class DryCommunicator : public Communicator {
  public:
   // Requires 0 <= rank < size.
-  DryCommunicator(int rank, int size);
+  DryCommunicator(int rank, int size) : DryCommunicator(rank, size, nullptr) {}
   // The world of a rank whose links are `links`, which must outlive this and its subgroups.
-  DryCommunicator(int size, LinkClock& links);
+  DryCommunicator(int size, LinkClock& links) : DryCommunicator(links.rank(), size, &links) {}
 
   std::string Name() const override { return "dry"; }
 
@@ -31,15 +31,14 @@ class DryCommunicator : public Communicator {
   std::chrono::steady_clock::duration deadline() const override { return kDefaultDeadline; }
 
  private:
-  DryCommunicator(int rank, LinkClock* links, std::vector<int> world_ranks);
+  DryCommunicator(int rank, int size, LinkClock* links);
 
   LinkLoad::Link* LinkTo(LinkLoad& load, int peer) const;
   // `bytes` to and from every other rank, in `messages` each.
   LinkLoad WithEveryPeer(int64_t messages, int64_t bytes) const;
   std::unique_ptr<Operation> Under(const LinkLoad& load, const kernels::CallCost& work = {}) const;
 
-  LinkClock* links_ = nullptr;    // none: nothing takes time
-  std::vector<int> world_ranks_;  // of the group, where there are links
+  LinkClock* links_ = nullptr;  // none: nothing takes time
 };
 
 }  // namespace annulus::parallel

@@ -288,8 +288,8 @@ void Kernels::CopyStrided(const CopyStridedArgs& args) {
             from.stride[last] == 1 && to.stride[last] == 1 &&
             (!args.accumulate || to.dtype == DType::kF32),
         "strided {} of {} to {}", args.accumulate ? "add" : "copy", from.ToString(), to.ToString());
-  Count(KernelClass::kElementwise, args.accumulate ? to.size() : 0,
-        (args.accumulate ? 3 : 2) * to.size_bytes());
+  CountElementwise(to.dtype, args.accumulate ? to.size() : 0,
+                   (args.accumulate ? 3 : 2) * to.size_bytes());
   table_.CopyStrided(args);
 }
 

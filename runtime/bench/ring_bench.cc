@@ -7,8 +7,9 @@
 #include "kernels/cpu/cpu_table.h"
 #include "runtime/bench/bench_launch.h"
 #include "runtime/bench/machine_note.h"
-#include "runtime/config/options.h"
+#include "runtime/config/strategy.h"
 #include "runtime/machine/machine_file.h"
+#include "runtime/machine/placement.h"
 #include "runtime/run/together.h"
 
 namespace annulus::runtime {
@@ -16,7 +17,19 @@ namespace {
 
 constexpr std::array<int64_t, 3> kLengths = {4096, 8192, 16384};
 
-std::vector<RingCase> CasesOf(const RunConfig& config) {
+// Every strategy that parallel.strategy leaves open.
+std::vector<ParallelOptions> StrategiesOf(const RunConfig& config, int ranks,
+                                          std::span<const std::string> hosts) {
+  ParallelOptions parallel = config.parallel;
+  const int64_t heads = ResolveBench(config.bench).heads;
+  parallel.context_size = ranks;
+  ResolveStrategy(parallel, heads);
+  if (NeedsNodes(parallel)) ResolveNodes(parallel, hosts);
+  return StrategyCandidates(parallel, heads);
+}
+
+std::vector<RingCase> CasesOf(const RunConfig& config,
+                              const std::vector<ParallelOptions>& strategies) {
   BenchOptions bench = ResolveBench(config.bench);
   if (bench.n.empty()) bench.n.assign(kLengths.begin(), kLengths.end());
   std::vector<RingCase> cases;
@@ -24,12 +37,21 @@ std::vector<RingCase> CasesOf(const RunConfig& config) {
     for (const int64_t head_dim : bench.head_dim) {
       for (const BenchMask mask : bench.mask) {
         for (const int64_t n : bench.n) {
-          cases.push_back({CaseOf(bench, n, head_dim, dtype, mask), config.parallel.partition});
+          for (const ParallelOptions& parallel : strategies) {
+            cases.push_back({CaseOf(bench, n, head_dim, dtype, mask), parallel});
+          }
         }
       }
     }
   }
   return cases;
+}
+
+// How one rank computes what a group would.
+ParallelOptions Alone() {
+  ParallelOptions parallel;
+  parallel.context_size = parallel.ulysses_size = 1;
+  return parallel;
 }
 
 // Two rows without what is measured.
@@ -45,7 +67,7 @@ std::array<RingRow, 2> ForecastRows(const RingCase& ring, const kernels::KernelT
     row.backward = backward;
     row.predicted_bytes_sent = pass.bytes_sent;
     if (machine == nullptr) continue;
-    const RingForecast one = ForecastRing(ring, table, 1, machine);
+    const RingForecast one = ForecastRing({ring.attention, Alone()}, table, 1, machine);
     const double alone_s = (backward ? one.backward : one.forward).times.total_s();
     row.predicted_ms = 1e3 * pass.times.total_s();
     row.predicted_exposed_comm_ms = 1e3 * pass.times.exposed_s;
@@ -133,9 +155,9 @@ class RingBench {
   template <class Work>
   void Time(const Work& work, Sample& sample) {
     world_.Barrier();
-    const parallel::CommCounters before = world_.counters();
+    const parallel::CommCounters before = world_.all_counters();
     const double seconds = SecondsOf(Clock::kWall, work);
-    const parallel::CommCounters& after = world_.counters();
+    const parallel::CommCounters after = world_.all_counters();
     std::array<double, 2> slowest{1e3 * seconds, after.wait_ms - before.wait_ms};
     std::array<double, 1> sent{static_cast<double>(after.bytes_sent - before.bytes_sent)};
     world_.AllReduceMax(slowest);
@@ -183,14 +205,14 @@ RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,
   CheckSameConfiguration(world, config);
   std::optional<MachineModel> machine;
   std::vector<RingCase> cases;
+  const std::vector<std::string> hosts = world.AllGatherText(HostName());
   TryTogether(world, [&] {
     if (!config.machine.empty()) machine = ReadMachineFile(config.machine);
     if (machine) machine->CheckLinks(world.size());
-    cases = CasesOf(config);
+    cases = CasesOf(config, StrategiesOf(config, world.size(), hosts));
   });
   const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   RingReport report{.rows = {},
-                    .strategy = FindOption("parallel.strategy")->get(config),
                     .rounds = config.bench.repetitions,
                     .machine = machine ? NameOf(*machine, config.machine) : "",
                     .notes = {}};
@@ -205,7 +227,8 @@ RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,
   }
   RingBench bench(config, world, launch, machine ? &*machine : nullptr);
   for (const RingCase& ring : cases) {
-    if (world.rank() == 0) progress(Describe(ring.attention, launch.threads));
+    if (world.rank() == 0)
+      progress(Describe(ring.attention, launch.threads) + ", " + ShortName(ring.parallel));
     for (const RingRow& row : bench.Measure(ring)) report.rows.push_back(row);
   }
   return report;
@@ -214,13 +237,12 @@ RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,
 RingReport ForecastRingBench(const RunConfig& config) {
   const MachineModel machine = RequiredMachine(config);
   const int ranks = std::max(config.ranks, 1);
-  RingReport report{.rows = {},
-                    .strategy = FindOption("parallel.strategy")->get(config),
-                    .rounds = 0,
-                    .machine = NameOf(machine, config.machine),
-                    .notes = {}};
+  RingReport report{
+      .rows = {}, .rounds = 0, .machine = NameOf(machine, config.machine), .notes = {}};
   const kernels::CpuTable table(std::max(config.device.threads, 1));
-  for (const RingCase& ring : CasesOf(config)) {
+  // Without a launch all ranks share a node, unless parallel.node_size says otherwise.
+  const std::vector<std::string> hosts(static_cast<size_t>(ranks), HostName());
+  for (const RingCase& ring : CasesOf(config, StrategiesOf(config, ranks, hosts))) {
     for (RingRow& row : ForecastRows(ring, table, ranks, &machine)) {
       row.threads_per_rank = machine.threads_per_rank;
       report.rows.push_back(row);

@@ -40,13 +40,13 @@ struct RingRow {
 
 struct RingReport {
   std::vector<RingRow> rows;  // forward and backward of a case follow one another
-  std::string strategy;       // as parallel.strategy names it
   int64_t rounds = 0;         // 0: predicted only
   std::string machine;        // name and file of the machine; "": none
   std::vector<std::string> notes;
 };
 
-// Measures every combination of the lists n, head_dim, dtype and mask of `config.bench`. Collective
+// Measures every combination of the lists n, head_dim, dtype and mask of `config.bench` by every
+// strategy that parallel.strategy leaves open (auto: all that it chooses from). Collective
 // over `world`; rank 0's report is whole. Throws InternalError where bytes sent differ from those
 // predicted.
 RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/bench/chart.h"
+#include "runtime/config/strategy.h"
 #include "runtime/io/format.h"
 
 namespace annulus::runtime {
@@ -43,7 +44,8 @@ std::vector<std::string> Cells(const RingRow& row) {
           std::to_string(attention.head_dim),
           std::string(kernels::NameOf(attention.dtype)),
           std::string(NameOf(attention.mask)),
-          std::string(NameOf(row.ring.partition)),
+          ShortName(row.ring.parallel),
+          std::string(parallel::NameOf(row.ring.parallel.partition)),
           std::to_string(row.ranks),
           std::string(PassName(row.backward)),
           Time(row.baseline_ms),
@@ -58,13 +60,13 @@ std::vector<std::string> Cells(const RingRow& row) {
           Percent(row.predicted_efficiency)};
 }
 
-nlohmann::ordered_json RowJson(const RingReport& report, const RingRow& row) {
+nlohmann::ordered_json RowJson(const RingRow& row) {
   const AttentionCase& attention = row.ring.attention;
   nlohmann::ordered_json json{{"mode", "strong"},
                               {"ranks", row.ranks},
                               {"threads_per_rank", row.threads_per_rank},
-                              {"strategy", report.strategy},
-                              {"partition", NameOf(row.ring.partition)},
+                              {"strategy", ShortName(row.ring.parallel)},
+                              {"partition", parallel::NameOf(row.ring.parallel.partition)},
                               {"n", attention.n},
                               {"batch", attention.batch},
                               {"heads", attention.heads},
@@ -97,7 +99,8 @@ std::string TitleOf(const RingRow& row) {
 }
 
 void AddPoint(const RingRow& row, bool predicted, double efficiency, Chart& chart) {
-  const std::string name = fmt::format("{} {}{}", NameOf(row.ring.partition),
+  const std::string name = fmt::format("{}, {} {}{}", ShortName(row.ring.parallel),
+                                       parallel::NameOf(row.ring.parallel.partition),
                                        PassName(row.backward), predicted ? ", predicted" : "");
   auto series = std::find_if(chart.series.begin(), chart.series.end(),
                              [&](const ChartSeries& s) { return s.name == name; });
@@ -116,6 +119,7 @@ std::string ToText(const RingReport& report) {
                    {"D", Align::kRight},
                    {"dtype"},
                    {"mask"},
+                   {"strategy"},
                    {"partition"},
                    {"ranks", Align::kRight},
                    {"pass"},
@@ -148,7 +152,7 @@ nlohmann::ordered_json ToJson(const RingReport& report) {
                               {"rounds", report.rounds},
                               {"predicted_by", report.machine},
                               {"notes", report.notes}};
-  for (const RingRow& row : report.rows) json["rows"].push_back(RowJson(report, row));
+  for (const RingRow& row : report.rows) json["rows"].push_back(RowJson(row));
   return json;
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/dry/dry_table.h"
 #include "parallel/dry_communicator.h"
+#include "runtime/config/strategy.h"
 
 namespace annulus::runtime {
 namespace {
@@ -32,9 +33,16 @@ RingWorkload::RingWorkload(const RingCase& ring, const WorkloadContext& context,
                            parallel::Communicator& communicator)
     : context_(context),
       mask_(MakeBenchMask(ring.attention.mask, ring.attention.n, ring.attention.window)),
-      partition_(ring.partition, ring.attention.n, communicator.size()),
+      group_(communicator, ring.parallel.ulysses_size),
+      partition_(PartitionOf(ring.parallel, ring.attention.n, communicator.size())),
       shape_(ShapeOf(ring.attention)),
-      ring_(context.kernels, context.memory, communicator, partition_, {&mask_.mask, 1}),
+      attention_({.kernels = context.kernels,
+                  .memory = context.memory,
+                  .group = group_,
+                  .partition = partition_,
+                  .masks = {&mask_.mask, 1},
+                  .schedule = ScheduleOf(ring.parallel)},
+                 shape_),
       pair_features_(shape_.batch * shape_.heads * shape_.head_dim * AllowedPairs(mask_.mask)) {
   const int64_t tokens = partition_.local_tokens();
   const DType dtype = ring.attention.dtype;
@@ -44,7 +52,16 @@ RingWorkload::RingWorkload(const RingCase& ring, const WorkloadContext& context,
   q_ = allocate(dtype, {shape_.batch, tokens, shape_.heads, shape_.head_dim});
   kv_ = allocate(dtype, {2, shape_.batch, tokens, shape_.kv_heads * shape_.head_dim});
   out_ = allocate(dtype, {shape_.batch, tokens, shape_.heads, shape_.head_dim});
-  lse_ = allocate(DType::kF32, {shape_.batch, shape_.heads, tokens});
+  const parallel::AttentionShape held = HeldBy(group_, shape_);
+  const int64_t held_tokens = tokens * group_.ulysses_size();
+  held_lse_ = allocate(DType::kF32, {held.batch, held.heads, held_tokens});
+  if (!attention_.exchanges()) {
+    held_q_ = q_;
+    held_kv_ = kv_;
+    return;
+  }
+  held_q_ = allocate(dtype, {held.batch, held_tokens, held.heads, held.head_dim});
+  held_kv_ = allocate(dtype, {2, held.batch, held_tokens, held.kv_heads * held.head_dim});
 }
 
 void RingWorkload::Fill() {
@@ -52,7 +69,10 @@ void RingWorkload::Fill() {
   FillRandom(context_.kernels, kv_, 2);
 }
 
-void RingWorkload::Forward() { ring_.Forward(shape_, q_, kv_, out_, lse_); }
+void RingWorkload::Forward() {
+  attention_.TakeHeads(q_, kv_, held_q_, held_kv_);
+  attention_.Forward(held_q_, held_kv_, out_, held_lse_);
+}
 
 void RingWorkload::PrepareBackward() {
   const auto allocate = [&](DType dtype, const View& like) {
@@ -66,7 +86,9 @@ void RingWorkload::PrepareBackward() {
 }
 
 void RingWorkload::Backward() {
-  ring_.Backward(shape_, {.q = q_, .kv = kv_, .out = out_, .dout = dout_, .lse = lse_}, dq_, dkv_);
+  attention_.Backward(
+      {.held_q = held_q_, .held_kv = held_kv_, .out = out_, .dout = dout_, .held_lse = held_lse_},
+      dq_, dkv_);
 }
 
 RingForecast ForecastRank(const RingCase& ring, const kernels::KernelTable& table, int rank,
@@ -80,10 +102,10 @@ RingForecast ForecastRank(const RingCase& ring, const kernels::KernelTable& tabl
   RingWorkload workload(ring, {kernels, arena}, communicator);
   const auto pass = [&](const auto& work) {
     const kernels::DryTimes before = clock.times();
-    const int64_t sent_before = communicator.counters().bytes_sent;
+    const int64_t sent_before = communicator.all_counters().bytes_sent;
     work();
     return PassForecast{.times = clock.times() - before,
-                        .bytes_sent = communicator.counters().bytes_sent - sent_before};
+                        .bytes_sent = communicator.all_counters().bytes_sent - sent_before};
   };
   RingForecast forecast;
   forecast.forward = pass([&] { workload.Forward(); });

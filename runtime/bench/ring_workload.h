@@ -5,20 +5,21 @@
 
 #include "kernels/base/dry_clock.h"
 #include "parallel/communicator.h"
+#include "parallel/context_attention.h"
 #include "parallel/partition.h"
-#include "parallel/ring_attention.h"
 #include "runtime/bench/attention_workload.h"
+#include "runtime/config/run_config.h"
 #include "runtime/machine/machine_model.h"
 
 namespace annulus::runtime {
 
 struct RingCase {
-  AttentionCase attention;  // of the whole sequence
-  parallel::PartitionKind partition = parallel::PartitionKind::kZigzag;
+  AttentionCase attention;        // of the whole sequence
+  ParallelOptions parallel = {};  // resolved for the ranks it is spread over
 };
 
-// This rank's part. A forward and a backward pass are collective over `context`, which must outlive
-// this.
+// This rank's part. A forward and a backward pass are collective over `communicator`, as is the
+// constructor, and heads that travel do so within them. It must outlive this.
 class RingWorkload final : public Workload {
  public:
   RingWorkload(const RingCase& ring, const WorkloadContext& context,
@@ -35,11 +36,13 @@ class RingWorkload final : public Workload {
  private:
   WorkloadContext context_;
   OwnedMask mask_;
+  parallel::ContextGroup group_;
   parallel::Partition partition_;
   parallel::AttentionShape shape_;
-  parallel::RingAttention ring_;
+  parallel::ContextAttention attention_;
   int64_t pair_features_;
-  kernels::View q_, kv_, out_, lse_;  // [B,T,H,D], [2,B,T,Hkv*D], [B,T,H,D], [B,H,T]
+  kernels::View q_, kv_, out_;                 // [B,T,H,D], [2,B,T,Hkv*D], [B,T,H,D]
+  kernels::View held_q_, held_kv_, held_lse_;  // see ContextAttention
   kernels::View dout_, dq_, dkv_;
 };
 

@@ -11,6 +11,7 @@
 #include "runtime/bench/scaling_case.h"
 #include "runtime/config/options.h"
 #include "runtime/machine/machine_file.h"
+#include "runtime/machine/placement.h"
 #include "runtime/run/together.h"
 
 namespace annulus::runtime {
@@ -78,7 +79,6 @@ void FillMeasured(const std::vector<std::vector<StepSample>>& samples,
 
 ScalingReport EmptyReport(const RunConfig& config, const std::optional<MachineModel>& machine) {
   return {.rows = {},
-          .strategy = FindOption("parallel.strategy")->get(config),
           .partition = FindOption("parallel.partition")->get(config),
           .machine = machine ? NameOf(*machine, config.machine) : "",
           .notes = {}};
@@ -99,9 +99,10 @@ ScalingReport RunScalingBench(const RunConfig& config, parallel::Communicator& w
   CheckSameConfiguration(world, config);
   std::optional<MachineModel> machine;
   std::vector<ScalingCase> cases;
+  const std::vector<std::string> hosts = world.AllGatherText(HostName());
   TryTogether(world, [&] {
     if (!config.machine.empty()) machine = ReadMachineFile(config.machine);
-    cases = ScalingCases(config, world.size());
+    cases = ScalingCases(config, hosts);
   });
   const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   kernels::CpuTable table(launch.threads);
@@ -132,7 +133,9 @@ ScalingReport RunScalingBench(const RunConfig& config, parallel::Communicator& w
 
 ScalingReport ForecastScalingBench(const RunConfig& config) {
   const std::optional<MachineModel> machine = RequiredMachine(config);
-  std::vector<ScalingCase> cases = ScalingCases(config, std::max(config.ranks, 1));
+  // Without a launch all ranks share a node, unless parallel.node_size says otherwise.
+  const std::vector<std::string> hosts(static_cast<size_t>(std::max(config.ranks, 1)), HostName());
+  std::vector<ScalingCase> cases = ScalingCases(config, hosts);
   const kernels::CpuTable table(std::max(config.device.threads, 1));
   for (ScalingCase& scaling : cases) Forecast(table, &*machine, scaling);
   FillPredicted(cases);

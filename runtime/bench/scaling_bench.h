@@ -16,6 +16,7 @@ struct ScalingRow {
   ScalingMode mode{};
   int ranks = 1;
   int64_t n = 0;
+  std::string strategy = {};      // as in "hybrid 2 x 4"
   int64_t flops = 0;              // of the model, over all ranks, recomputation included
   std::optional<Spread> ms = {};  // nothing where it was only predicted
   // The rate of FLOPs for each rank over that of one rank, both of the same round: at a fixed
@@ -32,8 +33,7 @@ struct ScalingRow {
 struct ScalingReport {
   std::vector<ScalingRow> rows;  // by mode, then ranks
   int threads_per_rank = 1;
-  std::string strategy;   // as parallel.strategy names it
-  std::string partition;  // likewise
+  std::string partition;  // as parallel.partition names it
   int64_t rounds = 0;     // 0: predicted only
   std::string machine;    // name and file of the machine; "": none
   std::vector<std::string> notes;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "runtime/bench/stopwatch.h"
+#include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
 #include "runtime/machine/machine_model.h"
 #include "runtime/memory/arena.h"
@@ -23,7 +24,8 @@ std::vector<int> RankCounts(int ranks) {
   return counts;
 }
 
-ScalingCase CaseOf(const RunConfig& given, ScalingMode mode, int ranks) {
+ScalingCase CaseOf(const RunConfig& given, ScalingMode mode, int ranks,
+                   std::span<const std::string> hosts) {
   ScalingCase scaling{.config = given, .shape = {}, .row = {.mode = mode, .ranks = ranks}};
   RunConfig& config = scaling.config;
   config.ranks = 0;
@@ -31,7 +33,12 @@ ScalingCase CaseOf(const RunConfig& given, ScalingMode mode, int ranks) {
   config.train.context_schedule = {};
   if (mode == ScalingMode::kWeak) config.train.sequence_length *= ranks;
   if (config.model.vocab_size == 0) config.model.vocab_size = kTextVocabulary;
+  if (ranks == 1) {
+    config.parallel.strategy = ContextStrategy::kRing;
+    config.parallel.ulysses_size = config.parallel.node_size = 0;
+  }
   Validate(config, ranks);
+  ResolveNodes(config.parallel, hosts.first(static_cast<size_t>(ranks)));
   scaling.shape = ShapeOf(config, config.model.vocab_size);
   scaling.row.n = config.train.sequence_length;
   return scaling;
@@ -79,10 +86,11 @@ class RandomTokens {
 
 }  // namespace
 
-std::vector<ScalingCase> ScalingCases(const RunConfig& config, int ranks) {
+std::vector<ScalingCase> ScalingCases(const RunConfig& config, std::span<const std::string> hosts) {
+  const auto ranks = static_cast<int>(hosts.size());
   std::vector<ScalingCase> cases;
   for (const ScalingMode mode : config.bench.mode) {
-    for (const int count : RankCounts(ranks)) cases.push_back(CaseOf(config, mode, count));
+    for (const int count : RankCounts(ranks)) cases.push_back(CaseOf(config, mode, count, hosts));
   }
   return cases;
 }
@@ -90,6 +98,9 @@ std::vector<ScalingCase> ScalingCases(const RunConfig& config, int ranks) {
 void Forecast(const kernels::KernelTable& table, const MachineModel* machine,
               ScalingCase& scaling) {
   ScalingRow& row = scaling.row;
+  scaling.config.parallel =
+      ChooseStrategy(scaling.config, scaling.shape, table, row.ranks, machine).parallel();
+  row.strategy = ShortName(scaling.config.parallel);
   const WorldPlan plan = PlanWorld(scaling.config, scaling.shape, table, row.ranks, machine);
   for (int rank = 0; rank < row.ranks; ++rank) {
     row.flops += plan.Of(rank).steps.front().work.model_flops();
@@ -116,9 +127,9 @@ StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
   };
   step(0);
   group.Barrier();
-  const parallel::CommCounters before = group.counters();
+  const parallel::CommCounters before = group.all_counters();
   const double seconds = SecondsOf(Clock::kWall, [&] { step(1); });
-  const parallel::CommCounters after = group.counters();
+  const parallel::CommCounters after = group.all_counters();
   std::array<double, 2> slowest{1e3 * seconds, after.wait_ms - before.wait_ms};
   std::array<double, 1> sent{static_cast<double>(after.bytes_sent - before.bytes_sent)};
   group.AllReduceMax(slowest);

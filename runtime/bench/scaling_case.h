@@ -1,6 +1,9 @@
 // One row of `annulus bench scaling`: its configuration, what a plan says of it, and a step of it.
 #pragma once
 
+#include <span>
+#include <string>
+
 #include "kernels/cpu/cpu_table.h"
 #include "parallel/communicator.h"
 #include "runtime/bench/scaling_bench.h"
@@ -16,10 +19,11 @@ struct ScalingCase {
   ScalingRow row;
 };
 
-// The rows up to `ranks` ranks. Throws ConfigError.
-std::vector<ScalingCase> ScalingCases(const RunConfig& config, int ranks);
+// The rows up to as many ranks as there are `hosts`, by rank. Throws ConfigError.
+std::vector<ScalingCase> ScalingCases(const RunConfig& config, std::span<const std::string> hosts);
 
-// Fills in FLOPs and predicted bytes, and with a machine (which may be null) predicted times.
+// Chooses the strategy where that is left open; fills in FLOPs and predicted bytes, and with a
+// machine (which may be null) predicted times.
 void Forecast(const kernels::KernelTable& table, const MachineModel* machine, ScalingCase& scaling);
 
 // What one step took, on the rank that took longest.

@@ -34,6 +34,7 @@ std::string Percent(const std::optional<double>& part) {
 std::vector<std::string> Cells(const ScalingRow& row) {
   return {std::string(NameOf(row.mode)),
           std::to_string(row.ranks),
+          row.strategy,
           FormatCount(row.n),
           Time(MedianOf(row.ms)),
           row.ms ? fmt::format("{}-{}", FormatDuration(row.ms->least / 1e3),
@@ -51,7 +52,7 @@ Json RowJson(const ScalingReport& report, const ScalingRow& row) {
   Json json{{"mode", NameOf(row.mode)},
             {"ranks", row.ranks},
             {"threads_per_rank", report.threads_per_rank},
-            {"strategy", report.strategy},
+            {"strategy", row.strategy},
             {"partition", report.partition},
             {"n", row.n},
             {"flops", row.flops}};
@@ -86,6 +87,7 @@ void AddSeries(const ScalingReport& report, ScalingMode mode, bool predicted, co
 std::string ToText(const ScalingReport& report) {
   TextTable table({{"mode"},
                    {"ranks", Align::kRight},
+                   {"strategy"},
                    {"n", Align::kRight},
                    {"step", Align::kRight},
                    {"from-to", Align::kRight},

@@ -149,8 +149,10 @@ std::vector<Option> ParallelAndAttention() {
                                     {"striped", PartitionKind::kStriped},
                                     {"contiguous", PartitionKind::kContiguous}}}),
              "which tokens of a sequence a rank holds"),
-      OPTION(parallel.strategy, StrategyNames(),
-             "how queries meet the keys of other ranks; auto: what sends least"),
+      OPTION(
+          parallel.strategy, StrategyNames(),
+          "how queries meet the keys of other ranks; auto: what sends least, or by --machine takes "
+          "least"),
       OPTION(parallel.ulysses_size, (Whole<int>{"RANKS", 0, kMostRanks}),
              "ranks that spread the heads among them, with strategy=hybrid; 0: what sends least"),
       OPTION(parallel.node_size, (Whole<int>{"RANKS", 0, kMostRanks}),

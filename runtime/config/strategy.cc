@@ -216,6 +216,13 @@ parallel::ScheduleSpec ScheduleOf(const ParallelOptions& parallel) {
   return {.kind = traits.schedule, .inner = traits.by_nodes ? parallel.node_size : 1};
 }
 
+std::string ShortName(const ParallelOptions& parallel) {
+  const std::string name(NameOf(parallel.strategy));
+  if (parallel.strategy != ContextStrategy::kHybrid) return name;
+  return fmt::format("{} {} x {}", name, parallel.ulysses_size,
+                     parallel.context_size / parallel.ulysses_size);
+}
+
 std::string DescribeStrategy(const ParallelOptions& parallel) {
   const int size = parallel.ulysses_size, ring = parallel.context_size / size;
   std::vector<std::string> parts;

@@ -62,6 +62,9 @@ parallel::Partition PartitionOf(const ParallelOptions& parallel, int64_t length,
 
 parallel::ScheduleSpec ScheduleOf(const ParallelOptions& parallel);
 
+// "ring", "hybrid 2 x 4". Requires a resolved strategy.
+std::string ShortName(const ParallelOptions& parallel);
+
 // As in "hybrid: heads over 2 ranks, keys round 4 ranks". Requires a resolved strategy.
 std::string DescribeStrategy(const ParallelOptions& parallel);
 

@@ -55,6 +55,7 @@ nlohmann::ordered_json StrategyJson(const StrategyChoice& choice) {
     nlohmann::ordered_json candidate = to_json(cost);
     candidate["bytes_sent"] = cost.bytes_sent;
     candidate["peak_bytes"] = cost.peak_bytes;
+    if (cost.step_ms > 0) candidate["predicted_step_ms"] = cost.step_ms;
     json["candidates"].push_back(candidate);
   }
   return json;
@@ -141,13 +142,7 @@ FullPlan MakePlan(const RunConfig& given) {
     plan.phases.push_back({.length = phase.length, .steps = phase.steps});
   }
   const MachineModel* machine = plan.machine ? &*plan.machine : nullptr;
-  plan.strategy = PlanStrategies(plan.config, [&](const RunConfig& candidate) {
-    StrategyCost most;
-    for (const RankPlan& rank : PlanWorld(candidate, plan.shape, table, ranks, machine).distinct) {
-      most = Most(most, CostOf(candidate, rank));
-    }
-    return most;
-  });
+  plan.strategy = ChooseStrategy(plan.config, plan.shape, table, ranks, machine);
   plan.config.parallel = plan.strategy.parallel();
   const WorldPlan world = PlanWorld(plan.config, plan.shape, table, ranks, machine);
   for (const RankPlan& rank : world.distinct) CheckBudget(plan.config, rank);

@@ -1,10 +1,12 @@
 #include "runtime/run/rank_setup.h"
 
 #include <array>
+#include <optional>
 
 #include "kernels/base/error.h"
 #include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
+#include "runtime/machine/machine_file.h"
 #include "runtime/run/job_placement.h"
 #include "runtime/run/together.h"
 
@@ -61,11 +63,15 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
   RunConfig config = given;
   std::unique_ptr<Dataset> dataset;
   DecoderShape shape;
+  std::optional<MachineModel> machine;
   TryTogether(world, [&] {
     Validate(config, world.size());
     dataset = OpenDataset(DatasetConfigOf(config));
     shape = ShapeOf(config, dataset->vocab_size());
     for (const ContextPhase& phase : config.train.Phases()) dataset->CheckLength(phase.length);
+    if (config.machine.empty()) return;
+    machine = ReadMachineFile(config.machine);
+    machine->CheckLinks(world.size());
   });
   config.model.vocab_size = shape.vocab_size;
   RankSetup setup{.config = config,
@@ -80,12 +86,14 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
       ThreadsPerRank(setup.placements, static_cast<size_t>(world.rank())));
   ResolveNodes(setup.config.parallel, world.AllGatherText(setup.host));
   setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
-    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place());
+    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(),
+                                   machine ? &*machine : nullptr);
     StrategyCost cost = CostOf(candidate, plan);
-    std::array<double, 2> most{cost.bytes_sent, cost.peak_bytes};
+    std::array<double, 3> most{cost.bytes_sent, cost.step_ms, cost.peak_bytes};
     world.AllReduceMax(most);
     cost.bytes_sent = most[0];
-    cost.peak_bytes = most[1];
+    cost.step_ms = most[1];
+    cost.peak_bytes = most[2];
     return cost;
   });
   setup.config.parallel = setup.strategy.parallel();

@@ -55,4 +55,16 @@ WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
   return world;
 }
 
+StrategyChoice ChooseStrategy(const RunConfig& config, const DecoderShape& shape,
+                              const kernels::KernelTable& modelled, int ranks,
+                              const MachineModel* machine) {
+  return PlanStrategies(config, [&](const RunConfig& candidate) {
+    StrategyCost most;
+    for (const RankPlan& rank : PlanWorld(candidate, shape, modelled, ranks, machine).distinct) {
+      most = Most(most, CostOf(candidate, rank));
+    }
+    return most;
+  });
+}
+
 }  // namespace annulus::runtime

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "runtime/train/plan.h"
+#include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
 
@@ -26,5 +27,10 @@ struct WorldPlan {
 // `machine`, which may be null, lacks a rate.
 WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
                     const kernels::KernelTable& modelled, int ranks, const MachineModel* machine);
+
+// Which of the strategies that `config` leaves open the run follows, by the plans of all its ranks.
+StrategyChoice ChooseStrategy(const RunConfig& config, const DecoderShape& shape,
+                              const kernels::KernelTable& modelled, int ranks,
+                              const MachineModel* machine);
 
 }  // namespace annulus::runtime

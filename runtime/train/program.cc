@@ -57,12 +57,6 @@ View Program::AllocateFlat(DType dtype, MemoryCategory category, std::string_vie
   return environment_.memory.Allocate(dtype, {layout_.elements()}, category, owner);
 }
 
-parallel::CommCounters Program::traffic() const {
-  parallel::CommCounters sum = group_.counters();
-  if (&environment_.context != &environment_.world) sum += environment_.world.counters();
-  return sum;
-}
-
 void Program::RoundMaster() {
   if (has_master()) kernels_.Convert({.from = master_, .to = parameters_});
 }

@@ -73,7 +73,7 @@ class Program {
   View parameters() const { return parameters_; }
   View gradients() const { return gradients_; }
   // What this rank sent so far, and how long it waited, in all groups.
-  parallel::CommCounters traffic() const;
+  const parallel::CommCounters& traffic() const { return environment_.world.all_counters(); }
   kernels::Kernels& kernels() { return kernels_; }
   const kernels::Kernels& kernels() const { return kernels_; }
 

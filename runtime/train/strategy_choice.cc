@@ -1,6 +1,7 @@
 #include "runtime/train/strategy_choice.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "runtime/config/strategy.h"
 #include "runtime/io/format.h"
@@ -12,13 +13,6 @@ bool Fits(const StrategyCost& cost, int64_t budget_bytes) {
   return budget_bytes == 0 || cost.peak_bytes <= static_cast<double>(budget_bytes);
 }
 
-std::string Short(const ParallelOptions& parallel) {
-  const std::string name(NameOf(parallel.strategy));
-  if (parallel.strategy != ContextStrategy::kHybrid) return name;
-  return fmt::format("{} {} x {}", name, parallel.ulysses_size,
-                     parallel.context_size / parallel.ulysses_size);
-}
-
 }  // namespace
 
 StrategyCost CostOf(const RunConfig& config, const RankPlan& plan) {
@@ -26,9 +20,10 @@ StrategyCost CostOf(const RunConfig& config, const RankPlan& plan) {
   StrategyCost cost{.parallel = config.parallel,
                     .peak_bytes = static_cast<double>(plan.ledger.peak_bytes())};
   for (size_t p = 0; p < phases.size(); ++p) {
-    cost.bytes_sent += static_cast<double>(plan.steps[p].bytes_sent) *
-                       static_cast<double>(phases[p].steps) /
-                       static_cast<double>(config.train.steps);
+    const double share =
+        static_cast<double>(phases[p].steps) / static_cast<double>(config.train.steps);
+    cost.bytes_sent += share * static_cast<double>(plan.steps[p].bytes_sent);
+    cost.step_ms += share * 1e3 * plan.steps[p].times.total_s();
   }
   return cost;
 }
@@ -36,13 +31,15 @@ StrategyCost CostOf(const RunConfig& config, const RankPlan& plan) {
 StrategyCost Most(const StrategyCost& a, const StrategyCost& b) {
   return {.parallel = b.parallel,
           .bytes_sent = std::max(a.bytes_sent, b.bytes_sent),
+          .step_ms = std::max(a.step_ms, b.step_ms),
           .peak_bytes = std::max(a.peak_bytes, b.peak_bytes)};
 }
 
 size_t ChooseStrategy(const std::vector<StrategyCost>& costs, int64_t budget_bytes) {
   const auto better = [budget_bytes](const StrategyCost& a, const StrategyCost& b) {
     const bool a_fits = Fits(a, budget_bytes), b_fits = Fits(b, budget_bytes);
-    return a_fits != b_fits ? a_fits : a.bytes_sent < b.bytes_sent;
+    if (a_fits != b_fits) return a_fits;
+    return std::tie(a.step_ms, a.bytes_sent) < std::tie(b.step_ms, b.bytes_sent);
   };
   return static_cast<size_t>(std::min_element(costs.begin(), costs.end(), better) - costs.begin());
 }
@@ -65,16 +62,18 @@ StrategyChoice PlanStrategies(const RunConfig& config,
 std::string DescribeChoice(const StrategyChoice& choice, int64_t budget_bytes) {
   const std::string chosen = DescribeStrategy(choice.parallel());
   if (choice.candidates.size() == 1) return chosen;
-  const auto sent = [](const StrategyCost& cost) {
-    return FormatBytes(static_cast<int64_t>(cost.bytes_sent));
+  const bool timed = choice.candidates[choice.chosen].step_ms > 0;
+  const auto sent = [timed](const StrategyCost& cost) {
+    const std::string bytes = FormatBytes(static_cast<int64_t>(cost.bytes_sent));
+    return timed ? FormatDuration(cost.step_ms / 1e3) + " and " + bytes : bytes;
   };
   std::string others;
   for (const StrategyCost& cost : choice.candidates) {
     if (&cost == &choice.candidates[choice.chosen]) continue;
-    others += fmt::format("{} {} {}{}", others.empty() ? ";" : ",", Short(cost.parallel),
+    others += fmt::format("{} {} {}{}", others.empty() ? ";" : ",", ShortName(cost.parallel),
                           sent(cost), Fits(cost, budget_bytes) ? "" : " but over the budget");
   }
-  return fmt::format("{} (sends least per step: {} a rank{})", chosen,
+  return fmt::format("{} ({} per step: {} a rank{})", chosen, timed ? "takes least" : "sends least",
                      sent(choice.candidates[choice.chosen]), others);
 }
 

@@ -14,6 +14,7 @@ namespace annulus::runtime {
 struct StrategyCost {
   ParallelOptions parallel = {};  // resolved
   double bytes_sent = 0;          // in a step, the mean over all steps of the run
+  double step_ms = 0;             // likewise, predicted; 0 without a machine
   double peak_bytes = 0;
 };
 
@@ -23,8 +24,9 @@ StrategyCost CostOf(const RunConfig& config, const RankPlan& plan);
 // The same candidate on the rank that it costs more.
 StrategyCost Most(const StrategyCost& a, const StrategyCost& b);
 
-// The index of the one to follow: the least traffic of those whose peak keeps within `budget_bytes`
-// (0: no limit), or of all where none does. The first of equals. Requires at least one.
+// The index of the one to follow, of those whose peak keeps within `budget_bytes` (0: no limit), or
+// of all where none does: the least time where it is predicted, then the least traffic. The first
+// of equals. Requires at least one.
 size_t ChooseStrategy(const std::vector<StrategyCost>& costs, int64_t budget_bytes);
 
 struct StrategyChoice {
