@@ -57,8 +57,7 @@ void CheckHeads(const ParallelOptions& parallel, int64_t heads) {
   }
   ThrowConfigError(
       "parallel.ulysses_size = {} spreads model.num_attention_heads = {} over more ranks than "
-      "there "
-      "are heads; choose {}",
+      "there are heads; choose {}",
       size, heads, sizes);
 }
 
@@ -92,8 +91,7 @@ void CheckNodes(const ParallelOptions& parallel, bool by_nodes) {
   if (!by_nodes) {
     ThrowConfigError(
         "parallel.node_size = {} does not go with parallel.strategy = {}, which makes no "
-        "difference "
-        "between nodes; leave node_size out or choose parallel.strategy = double-ring",
+        "difference between nodes; leave node_size out or choose parallel.strategy = double-ring",
         parallel.node_size, NameOf(parallel.strategy));
   }
   if (parallel.context_size % parallel.node_size != 0) {

@@ -44,6 +44,14 @@ void ExpectSameAsThreads(Communicator& world, const RingCase& c, const ScheduleS
 }
 
 void Run(const MpiSession& session) {
+  for (int64_t kv_heads : {1, 4}) {
+    const auto world = CreateMpiWorld(session, {.deadline = 60s, .piece_bytes = 4099});
+    ExpectSameAsThreads(*world,
+                        {world->size(), PartitionKind::kZigzag, kernels::MaskKind::kCausal,
+                         kv_heads, 173, kernels::DType::kF32, /*ulysses=*/2},
+                        {});
+    if (world->rank() == 0) fmt::print("Ulysses over 2, {} key/value heads\n", kv_heads);
+  }
   for (const ScheduleSpec& schedule : SchedulesFor(CreateMpiWorld(session)->size())) {
     for (PartitionKind partition : {PartitionKind::kContiguous, PartitionKind::kZigzag}) {
       // A communicator each, for counters begin at zero.
