@@ -16,10 +16,18 @@ class TimedOperation final : public Transfer::Operation {
   void Complete(std::chrono::steady_clock::time_point) override {
     links_.Wait(flight_);
     kernels::DryClock& clock = links_.clock();
-    if (work_.bytes > 0) clock.StandUntil(clock.now_s() + clock.SecondsOf(work_));
+    if (work_.bytes > 0) clock.StandUntil(clock.now_s() + SumSeconds());
   }
 
  private:
+  double SumSeconds() const {
+    const NetworkRates* network = links_.network();
+    if (network == nullptr || network->reduce_s_per_byte == 0) {
+      return links_.clock().SecondsOf(work_);
+    }
+    return network->reduce_s_per_byte * static_cast<double>(work_.bytes);
+  }
+
   LinkClock& links_;
   LinkClock::Flight flight_;
   kernels::CallCost work_;
@@ -97,7 +105,7 @@ std::unique_ptr<Communicator::Operation> DryCommunicator::DoAllReduceSum(View da
   return Under(load, {.work = kernels::RateClass::kElementwise,
                       .dtype = data.dtype,
                       .flops = own * (size() - 1),
-                      .bytes = own * (size() + 1) * kernels::SizeOf(data.dtype)});
+                      .bytes = own * size() * kernels::SizeOf(data.dtype)});
 }
 
 // A rank has it when the root is done with all of them.

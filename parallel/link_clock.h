@@ -28,6 +28,9 @@ struct LinkRate {
 struct NetworkRates {
   LinkRate within_node = {};
   LinkRate between_nodes = {};
+  // Of an all-reduce, for each byte of a rank's part and of each other rank's that is added to it.
+  // 0: as elementwise work.
+  double reduce_s_per_byte = 0;
   int ranks_per_node = 0;  // ranks r and s share a node where r / this == s / this; 0: all do
 
   bool SameNode(int rank, int other) const {
@@ -57,6 +60,7 @@ class LinkClock {
       : clock_(clock), network_(network), rank_(rank) {}
 
   kernels::DryClock& clock() { return clock_; }
+  const NetworkRates* network() const { return network_; }
   int rank() const { return rank_; }
 
   // The part of `load` for the peer `world_rank`; nothing for this rank itself.

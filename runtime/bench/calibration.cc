@@ -150,6 +150,11 @@ class Calibration {
       report_.machine.has_between_nodes = true;
       report_.machine.network.between_nodes = MeasureLink("between_nodes", BetweenNodes(launch));
     }
+    if (world_.size() == 1) return;
+    std::array<double, 1> reduce{MeasureReduction(world_, report_.machine.network, rounds_) /
+                                 world_.size()};
+    world_.AllReduceSum(reduce);
+    report_.machine.network.reduce_s_per_byte = reduce[0];
   }
 
   CalibrationReport TakeReport() { return std::move(report_); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/base/kernels.h"
+#include "parallel/dry_communicator.h"
 #include "runtime/bench/calibration_calls.h"
 #include "runtime/bench/statistics.h"
 #include "runtime/memory/arena.h"
@@ -68,6 +69,31 @@ LinkSamples MeasureMessages(parallel::Communicator& world, const Neighbours& nei
     samples.messages.push_back({.bytes = static_cast<double>(bytes), .seconds = Median(seconds)});
   }
   return samples;
+}
+
+double MeasureReduction(parallel::Communicator& world, const parallel::NetworkRates& network,
+                        int64_t rounds) {
+  constexpr int64_t kElements = 4 << 20;
+  Arena arena(kElements * SizeOf(DType::kF32));
+  const View data =
+      arena.Allocate(DType::kF32, {kElements}, kernels::MemoryCategory::kRing, "calibration");
+  std::vector<double> seconds;
+  for (int64_t round = -1; round < rounds; ++round) {
+    world.Barrier();
+    std::vector<double> slowest{SecondsOf(Clock::kWall, [&] { world.AllReduceSum(data).Wait(); })};
+    world.AllReduceMax(slowest);
+    if (round >= 0) seconds.push_back(slowest[0]);
+  }
+  // What its messages take: the same operation by a clock that knows links and nothing else.
+  parallel::NetworkRates links_only = network;
+  links_only.reduce_s_per_byte = 1e-30;
+  kernels::DryClock clock;
+  parallel::LinkClock links(clock, &links_only, world.rank());
+  parallel::DryCommunicator dry(world.size(), links);
+  dry.AllReduceSum(View(nullptr, DType::kF32, {kElements})).Wait();
+  const int64_t own = parallel::ShareOf(kElements, world.rank(), world.size()).size();
+  const auto summed = static_cast<double>(own * world.size() * SizeOf(DType::kF32));
+  return std::max(0.0, Median(seconds) - clock.now_s()) / summed;
 }
 
 double MeasureHostShare(parallel::Communicator& world, const Neighbours& neighbours,

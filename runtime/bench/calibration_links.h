@@ -24,6 +24,12 @@ struct LinkSamples {
 LinkSamples MeasureMessages(parallel::Communicator& world, const Neighbours& neighbours,
                             int64_t rounds);
 
+// Seconds for each byte of a part that an all-reduce sums: what a large one takes beyond its
+// messages at the rates of `network`, over (ranks of it) * its own part; 0 where that is nothing.
+// Median over `rounds`. Collective.
+double MeasureReduction(parallel::Communicator& world, const parallel::NetworkRates& network,
+                        int64_t rounds);
+
 struct HostShareSetup {
   kernels::KernelTable& table;
   parallel::LinkRate link;

@@ -163,6 +163,7 @@ void ReadLink(Section& section, parallel::LinkRate& link) {
 [[noreturn]] void ThrowUnknown(const Section& section) {
   ThrowConfigError(
       "{} is no section of a machine file; there are [machine], [within_node], [between_nodes], "
+      "[reduce], "
       "[matmul DTYPE], [elementwise DTYPE], [attention_forward DTYPE HEAD_DIM] and "
       "[attention_backward DTYPE HEAD_DIM], DTYPE being f32 or bf16",
       section.Place());
@@ -266,6 +267,11 @@ MachineModel ParseMachine(std::string_view text, std::string_view name) {
       } else if (section.name() == "between_nodes") {
         ReadLink(section, machine.network.between_nodes);
         machine.has_between_nodes = true;
+      } else if (section.name() == "reduce") {
+        machine.network.reduce_s_per_byte = section.Reciprocal("gbytes_per_s");
+        if (machine.network.reduce_s_per_byte == 0) {
+          ThrowConfigError("{} needs gbytes_per_s", section.Place());
+        }
       } else {
         ReadRate(section, machine.compute);
       }
@@ -297,6 +303,10 @@ std::string MachineText(const MachineModel& machine) {
   }
   if (machine.has_between_nodes) {
     text += SectionText(machine, "between_nodes", LinkText(machine.network.between_nodes));
+  }
+  if (machine.network.reduce_s_per_byte > 0) {
+    text += SectionText(machine, "reduce",
+                        Line("gbytes_per_s", PerSecond(machine.network.reduce_s_per_byte)));
   }
   return text;
 }

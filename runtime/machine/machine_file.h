@@ -4,6 +4,7 @@
 //   [matmul bf16]             overhead_us, gflops, gbytes_per_s, source
 //   [attention_forward f32 64]    likewise, and attention_backward, elementwise
 //   [within_node]             latency_us, gbytes_per_s, host_share, source; also [between_nodes]
+//   [reduce]                  gbytes_per_s, source
 #pragma once
 
 #include <string>

@@ -141,13 +141,20 @@ TEST(LinkClock, ARankReachesItselfAtOnce) {
 
 // 8 floats over 4 ranks, shares of 2: to each peer its share and the own sum, 16 bytes in two
 // messages. Within the node 2*2 + 16 = 20 s, to the two ranks elsewhere 4*5 + 32*3 = 116 s; then
-// the own share is summed: 3 copies and its own read, one written, 8 bytes each.
+// the own share is summed: 4 parts of 8 bytes.
 TEST(DryCommunicator, AnAllReduceTakesItsMessagesItsBytesAndItsSum) {
   DryRank rank(0, 4, kNetwork);
   rank.world().AllReduceSum(View(nullptr, DType::kF32, {8})).Wait();
-  EXPECT_NEAR(rank.clock().now_s(), 116 + 0.1 * 5 * 8, kTiny);
+  EXPECT_NEAR(rank.clock().now_s(), 116 + 0.1 * 4 * 8, kTiny);
   EXPECT_NEAR(rank.clock().times().exposed_s, rank.clock().now_s(), kTiny);
   EXPECT_EQ(rank.world().counters().bytes_sent, 3 * 16);
+}
+
+TEST(DryCommunicator, SumsHaveARateOfTheirOwn) {
+  NetworkRates network{.within_node = kNetwork.within_node, .reduce_s_per_byte = 3};
+  DryRank rank(0, 2, network);
+  rank.world().AllReduceSum(View(nullptr, DType::kF32, {8})).Wait();
+  EXPECT_NEAR(rank.clock().now_s(), 2 * 2 + 32 + 3 * 2 * 16, kTiny);
 }
 
 TEST(DryCommunicator, GathersAndExchangesGoToEveryPeer) {

@@ -42,6 +42,9 @@ host_share = 0.75
 
 [between_nodes]
 gbytes_per_s = 1
+
+[reduce]
+gbytes_per_s = 4
 )";
 
 TEST(MachineFile, IsReadInItsUnits) {
@@ -65,6 +68,7 @@ TEST(MachineFile, IsReadInItsUnits) {
   EXPECT_DOUBLE_EQ(machine.network.within_node.latency_s, 3e-6);
   EXPECT_DOUBLE_EQ(machine.network.within_node.host_share, 0.75);
   EXPECT_DOUBLE_EQ(machine.network.between_nodes.s_per_byte, 1e-9);
+  EXPECT_DOUBLE_EQ(machine.network.reduce_s_per_byte, 1 / 4e9);
   EXPECT_TRUE(machine.network.SameNode(0, 1));
   EXPECT_FALSE(machine.network.SameNode(1, 2));
 }
