@@ -41,8 +41,8 @@ size_t BaselineOf(const std::vector<ScalingCase>& cases, size_t i) {
 }
 
 double Efficiency(const ScalingRow& one, double one_ms, const ScalingRow& many, double many_ms) {
-  const double rate_of_one = static_cast<double>(one.flops) / one_ms;
-  return static_cast<double>(many.flops) / many_ms / many.ranks / rate_of_one;
+  const double rate_of_one = one.flops / one_ms;
+  return many.flops / many_ms / many.ranks / rate_of_one;
 }
 
 void FillPredicted(std::vector<ScalingCase>& cases) {

@@ -17,7 +17,7 @@ struct ScalingRow {
   int ranks = 1;
   int64_t n = 0;
   std::string strategy = {};      // as in "hybrid 2 x 4"
-  int64_t flops = 0;              // of the model, over all ranks, recomputation included
+  double flops = 0;               // of the model, over all ranks, recomputation included
   std::optional<Spread> ms = {};  // nothing where it was only predicted
   // The rate of FLOPs for each rank over that of one rank, both of the same round: at a fixed
   // sequence t(1) / (P t(P)); where the sequence grows, its attention's quadratic work is counted.

@@ -103,7 +103,7 @@ void Forecast(const kernels::KernelTable& table, const MachineModel* machine,
   row.strategy = ShortName(scaling.config.parallel);
   const WorldPlan plan = PlanWorld(scaling.config, scaling.shape, table, row.ranks, machine);
   for (int rank = 0; rank < row.ranks; ++rank) {
-    row.flops += plan.Of(rank).steps.front().work.model_flops();
+    row.flops += static_cast<double>(plan.Of(rank).steps.front().work.model_flops());
   }
   row.predicted_bytes_sent = plan.BytesSent(0);
   if (machine == nullptr) return;

@@ -28,8 +28,9 @@ int64_t FlopsOf(const StepCost& step) { return step.work.model_flops(); }
 void AddRank(const RankPlan& rank, std::vector<PhasePlan>& phases) {
   for (size_t p = 0; p < phases.size(); ++p) {
     const int64_t flops = FlopsOf(rank.steps[p]);
-    phases[p].flops += flops;
-    phases[p].attention_flops += rank.steps[p].work[kernels::KernelClass::kAttention].flops;
+    phases[p].flops += static_cast<double>(flops);
+    phases[p].attention_flops +=
+        static_cast<double>(rank.steps[p].work[kernels::KernelClass::kAttention].flops);
     phases[p].busiest_rank_flops = std::max(phases[p].busiest_rank_flops, flops);
     phases[p].traffic_bytes += rank.steps[p].bytes_sent;
   }
@@ -40,7 +41,7 @@ double MaskArea(const FullPlan& plan, const PhasePlan& phase) {
   const auto of = [](int64_t count) { return static_cast<double>(count); };
   const double per_pair = 14.0 * of(plan.shape.query_size()) * of(plan.shape.num_hidden_layers);
   const double sequences = of(plan.config.train.GlobalBatch(phase.length));
-  return of(phase.attention_flops) / (per_pair * sequences * of(phase.length) * of(phase.length));
+  return phase.attention_flops / (per_pair * sequences * of(phase.length) * of(phase.length));
 }
 
 nlohmann::ordered_json StrategyJson(const StrategyChoice& choice) {
@@ -152,8 +153,7 @@ FullPlan MakePlan(const RunConfig& given) {
     AddRank(world.Of(rank), plan.phases);
   }
   for (PhasePlan& phase : plan.phases) {
-    phase.balance =
-        static_cast<double>(phase.flops) / (static_cast<double>(phase.busiest_rank_flops) * ranks);
+    phase.balance = phase.flops / (static_cast<double>(phase.busiest_rank_flops) * ranks);
     phase.mask_area = MaskArea(plan, phase);
   }
   if (plan.machine) {
@@ -182,7 +182,7 @@ std::string PlanText(const FullPlan& plan) {
     std::vector<std::string> cells = {FormatCount(phase.length),
                                       FormatCount(phase.steps),
                                       fmt::format("{:.2f}%", 100 * phase.mask_area),
-                                      FormatRate(static_cast<double>(phase.flops), "FLOP"),
+                                      FormatRate(phase.flops, "FLOP"),
                                       fmt::format("{:.1f}%", 100 * phase.balance),
                                       FormatBytes(phase.traffic_bytes)};
     if (!plan.machine) cells.push_back(FormatDuration(phase.predicted_step_ms / 1e3));

@@ -16,8 +16,9 @@ namespace annulus::runtime {
 struct PhasePlan {
   int64_t length = 0;
   int64_t steps = 0;
-  int64_t flops = 0;  // of all ranks; see FullPlan::flops_are_most
-  int64_t attention_flops = 0;
+  // Of all ranks, which can be more than 64 bits count; see FullPlan::flops_are_most.
+  double flops = 0;
+  double attention_flops = 0;
   int64_t busiest_rank_flops = 0;
   int64_t traffic_bytes = 0;  // sent by all ranks
   double balance = 1;         // mean over busiest rank's FLOPs

@@ -67,6 +67,8 @@ TEST(PlanByMachine, ReachesAThousandRanks) {
   EXPECT_EQ(plan.at("ranks").size(), 1024u);
   EXPECT_EQ(plan.at("ranks").at(1000).at("rank"), 1000);
   EXPECT_GT(plan.at("predicted_step_ms"), 0);
+  EXPECT_GT(plan.at("flops"), 1e19);  // more than 64 bits count
+  EXPECT_NEAR(plan.at("phases").at(0).at("balance"), 1, 1e-3);
 }
 
 TEST(PlanByMachine, MistakesAreTheUsers) {
