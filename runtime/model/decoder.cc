@@ -65,7 +65,7 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
   std::vector<kernels::StackMemory::Mark> below(layers);
   ConstView x = embedded;
   for (size_t l = 0; l < layers; ++l) {
-    const PhaseWatch watch(context_.context, "forward layer", static_cast<int64_t>(l));
+    const PhaseWatch watch(context_.world, "forward layer", static_cast<int64_t>(l));
     below[l] = memory.Top();
     AllocateKept(shape, sequence, options_.recompute, memory, kept[l]);
     MemoryScope transient(memory);
@@ -76,12 +76,12 @@ void Decoder::ForwardBackward(const SequenceShape& sequence, const MicroBatch& b
   }
 
   {
-    const PhaseWatch watch(context_.context, "loss");
+    const PhaseWatch watch(context_.world, "loss");
     Head().ForwardBackward(weight_, gradient_, x, batch.labels, batch.loss, dx);
   }
 
   for (size_t l = layers; l-- > 0;) {
-    const PhaseWatch watch(context_.context, "backward layer", static_cast<int64_t>(l));
+    const PhaseWatch watch(context_.world, "backward layer", static_cast<int64_t>(l));
     x = l == 0 ? ConstView(embedded) : ConstView(kept[l - 1].output);
     LayerActivations all = kept[l];
     AllocateTransient(shape, sequence, options_.recompute, memory, all);
