@@ -4,21 +4,21 @@
 #include <array>
 
 #include "kernels/base/error.h"
-#include "runtime/machine/placement.h"
-#include "runtime/run/rank_setup.h"
+#include "runtime/machine/placement_advice.h"
+#include "runtime/run/job_placement.h"
 
 namespace annulus::runtime {
 
 BenchLaunch ReadBenchLaunch(parallel::Communicator& world, int threads) {
-  const std::string host = HostName();
-  const std::vector<std::string> hosts = world.AllGatherText(host);
-  const auto here = static_cast<int>(std::count(hosts.begin(), hosts.end(), host));
-  Placement placement = ReadPlacement(here, threads);
-  placement.ranks = RanksSharingCores(placement, here);
-  const BenchLaunch launch{.threads = ThreadsPerRank(placement),
-                           .usable_cores = UsableCores(placement),
+  const std::vector<Placement> job = GatherPlacements(world, ReadPlacement(threads));
+  const auto rank = static_cast<size_t>(world.rank());
+  const auto here = static_cast<int>(std::count_if(
+      job.begin(), job.end(), [&](const Placement& p) { return p.host == job[rank].host; }));
+  const BenchLaunch launch{.threads = ThreadsPerRank(job, rank),
+                           .usable_cores = UsableCores(job[rank]),
                            .ranks_per_node = here,
-                           .one_node = here == world.size()};
+                           .one_node = here == world.size(),
+                           .advice = PlacementAdvice(job)};
   std::array<double, 4> extremes{static_cast<double>(here), -static_cast<double>(here),
                                  static_cast<double>(launch.threads),
                                  -static_cast<double>(launch.threads)};

@@ -215,7 +215,7 @@ RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,
   RingReport report{.rows = {},
                     .rounds = config.bench.repetitions,
                     .machine = machine ? NameOf(*machine, config.machine) : "",
-                    .notes = {}};
+                    .notes = launch.advice};
   if (machine) AddMachineNotes(*machine, world.size(), launch.threads, report.notes);
   if (!launch.FitsOneProcess(world.size())) {
     report.notes.push_back(fmt::format(

@@ -125,6 +125,7 @@ ScalingReport RunScalingBench(const RunConfig& config, parallel::Communicator& w
   ScalingReport report = EmptyReport(config, machine);
   report.threads_per_rank = launch.threads;
   report.rounds = config.bench.repetitions;
+  report.notes = launch.advice;
   if (machine) AddMachineNotes(*machine, world.size(), launch.threads, report.notes);
   if (world.rank() == 0) FillMeasured(samples, cases);
   TakeRows(cases, report);
