@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/cpu_table.h"
 #include "runtime/bench/ring_report.h"
+#include "runtime/config/strategy.h"
 #include "runtime/machine/machine_file.h"
 #include "tests/bench/over_ranks.h"
 #include "tests/bench/well_formed.h"
@@ -36,6 +37,13 @@ RingReport Measure(const RunConfig& config, int ranks) {
   });
 }
 
+ParallelOptions Ring(parallel::PartitionKind partition = parallel::PartitionKind::kZigzag) {
+  ParallelOptions parallel;
+  parallel.partition = partition;
+  parallel.ulysses_size = 1;
+  return parallel;
+}
+
 TEST(RingBench, SendsWhatItPredicts) {
   for (const int ranks : {1, 2, 3}) {
     for (const auto partition :
@@ -57,6 +65,28 @@ TEST(RingBench, SendsWhatItPredicts) {
       }
     }
   }
+}
+
+TEST(RingBench, MeasuresEveryStrategyThatIsLeftOpen) {
+  RunConfig config = Tiny();
+  config.bench.n = {63};
+  config.bench.heads = 3;  // over 2 ranks not evenly
+  config.bench.kv_heads = 1;
+  const auto strategies = [&](ContextStrategy strategy) {
+    config.parallel.strategy = strategy;
+    std::vector<std::string> names;
+    for (const RingRow& row : Measure(config, 4).rows) {
+      EXPECT_EQ(row.bytes_sent, row.predicted_bytes_sent);
+      EXPECT_GT(row.bytes_sent, 0);
+      if (!row.backward) names.push_back(ShortName(row.ring.parallel));
+    }
+    return names;
+  };
+  EXPECT_THAT(strategies(ContextStrategy::kAuto), testing::ElementsAre("ring", "hybrid 2 x 2"));
+  EXPECT_THAT(strategies(ContextStrategy::kAllGather), testing::ElementsAre("all-gather"));
+  EXPECT_THAT(strategies(ContextStrategy::kDoubleRing), testing::ElementsAre("double-ring"));
+  EXPECT_THAT(MessageOf([&] { strategies(ContextStrategy::kUlysses); }),
+              HasSubstr("some would have none"));
 }
 
 // Blocks of keys: 2 of [T, Hkv * D] f32 travel one hop, those of gradients two.
@@ -96,8 +126,9 @@ TEST(RingForecast, IsBoundByTheBusiestRank) {
   for (const int ranks : {2, 8}) {
     const AttentionCase attention{.n = 4096, .heads = 1, .kv_heads = 1, .head_dim = 64};
     const auto efficiency = [&](parallel::PartitionKind partition) {
-      const RingForecast many = ForecastRing({attention, partition}, table, ranks, &machine);
-      const RingForecast one = ForecastRing({attention, partition}, table, 1, &machine);
+      const RingCase ring{attention, Ring(partition)};
+      const RingForecast many = ForecastRing(ring, table, ranks, &machine);
+      const RingForecast one = ForecastRing(ring, table, 1, &machine);
       return one.forward.times.total_s() / ranks / many.forward.times.total_s();
     };
     EXPECT_NEAR(efficiency(parallel::PartitionKind::kZigzag), 1, 1e-3);
@@ -113,7 +144,7 @@ TEST(RingForecast, ASlowLinkIsExposed) {
       "m.ini");
   const kernels::CpuTable table(1);
   const AttentionCase attention{.n = 1024, .heads = 1, .kv_heads = 1, .head_dim = 64};
-  const RingForecast ring = ForecastRing({attention}, table, 4, &machine);
+  const RingForecast ring = ForecastRing({attention, Ring()}, table, 4, &machine);
   constexpr double kBlockSeconds = 2 * 256 * 64 * 4 / 1e3;
   EXPECT_NEAR(ring.forward.times.exposed_s, 3 * kBlockSeconds, 0.01 * kBlockSeconds);
   EXPECT_NEAR(ring.forward.times.total_s(), 3 * kBlockSeconds, 0.01 * kBlockSeconds);

@@ -14,6 +14,9 @@
 namespace annulus::runtime {
 namespace {
 
+using testing::_;
+using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 RunConfig Tiny() {
@@ -58,8 +61,27 @@ TEST(ScalingBench, GoesThroughPowersOfTwoAndAllRanksInBothModes) {
   }
   EXPECT_EQ(report.rows[0].flops, report.rows[1].flops);
   EXPECT_GT(report.rows[4].flops, 2 * report.rows[3].flops);  // attention's work is quadratic
-  ASSERT_FALSE(report.notes.empty());
-  EXPECT_THAT(report.notes[0], HasSubstr("holds for 2 ranks of 1 thread, not for 3 of 1"));
+  EXPECT_THAT(report.notes, Contains(HasSubstr("holds for 2 ranks of 1 thread, not for 3 of 1")));
+}
+
+// One rank has nothing to spread; where the strategy is left open, each number of ranks takes the
+// cheapest for it.
+TEST(ScalingBench, EachNumberOfRanksHasItsStrategy) {
+  RunConfig config = Tiny();
+  config.bench.mode = {ScalingMode::kStrong};
+  const auto strategies = [&](ContextStrategy strategy) {
+    config.parallel.strategy = strategy;
+    std::vector<std::string> names;
+    for (const ScalingRow& row : Measure(config, 4).rows) {
+      EXPECT_EQ(row.bytes_sent, row.predicted_bytes_sent);
+      names.push_back(row.strategy);
+    }
+    return names;
+  };
+  EXPECT_THAT(strategies(ContextStrategy::kUlysses), ElementsAre("ring", "ulysses", "ulysses"));
+  EXPECT_THAT(strategies(ContextStrategy::kDoubleRing),
+              ElementsAre("ring", "double-ring", "double-ring"));
+  EXPECT_THAT(strategies(ContextStrategy::kAuto), ElementsAre("ring", _, _));
 }
 
 TEST(ScalingBench, ReportsHaveTheirKeys) {

@@ -169,8 +169,8 @@ RankCost Attend(const Program& p, kernels::KernelTable& table, const Tensors& t)
                       .held_lse = t.held_lse},
                      t.dq, t.dkv);
   Check(p.arena.Top() == top, "attention left something on the stack");
-  return {.bytes_sent = p.group.counters().bytes_sent,
-          .messages = p.group.counters().messages,
+  return {.bytes_sent = p.group.all().all_counters().bytes_sent,
+          .messages = p.group.all().all_counters().messages,
           .peak_bytes = p.arena.ledger().peak_bytes(),
           .flops = kernels.counters()[kernels::KernelClass::kAttention].flops,
           .key_slots_bytes = MostBytesOf(p.arena, "keys in flight"),

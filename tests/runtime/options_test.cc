@@ -16,7 +16,8 @@ namespace {
 
 // Texts that differ from the option's default and that it accepts.
 std::vector<std::string> Perturbations(const Option& option) {
-  Arguments candidates = {"3", "0.25", "7M", "64:7,1024:93", "a b # \"c\" \\", "true", "false"};
+  Arguments candidates = {"3",    "5",    "0.25", "7M", "64:7,1024:93", "a b # \"c\" \\",
+                          "true", "false"};
   std::string units = option.unit;
   if (units.ends_with(",...")) units.resize(units.size() - 4);  // a list, of one entry here
   std::istringstream names(units);
