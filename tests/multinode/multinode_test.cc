@@ -129,6 +129,43 @@ TEST_F(MultinodeToTheEnd, ASlowLinkExposesCommunication) {
   EXPECT_GT(LeastExposedMs(slow), 3 * LeastExposedMs(fast));
 }
 
+// Rates of the network are measured between nodes and serve the prediction beside what scaling
+// measures over them.
+TEST_F(MultinodeToTheEnd, ScalingIsPredictedFromRatesBetweenNodes) {
+  const std::string machine = dir_.At("nodes.ini"), file = dir_.At("scaling.json");
+  const Outcome calibrated = RunAnnulus(
+      Words("bench calibrate --device.threads 1 --bench.repetitions 1 --bench.head_dim 16 "
+            "--machine " +
+            machine),
+      Nodes(2, "--bandwidth 1gbit"));
+  ASSERT_EQ(calibrated.status, 0) << calibrated.out << calibrated.err;
+  EXPECT_THAT(ReadFile(machine), HasSubstr("[between_nodes]"));
+  EXPECT_THAT(ReadFile(machine), Not(HasSubstr("[within_node]")));
+
+  const Outcome scaled = RunAnnulus(
+      Words("bench scaling --device.threads 1 --bench.repetitions 1 --model.hidden_size 32 "
+            "--model.num_attention_heads 2 --model.intermediate_size 48 "
+            "--train.sequence_length 256 --bench.mode strong --machine " +
+            machine + " --json " + file),
+      Nodes(2, "--bandwidth 1gbit"));
+  ASSERT_EQ(scaled.status, 0) << scaled.out << scaled.err;
+  const nlohmann::json report = ReadJson(file);
+  const nlohmann::json& two = report.at("rows").at(1);
+  EXPECT_EQ(two.at("ranks"), 2);
+  EXPECT_EQ(two.at("bytes_sent"), two.at("predicted_bytes_sent"));
+  EXPECT_GT(two.at("predicted_exposed_comm_ms"), 0.0);
+  EXPECT_GT(two.at("exposed_comm_ms"), 0.0);
+}
+
+// The nodes that a double ring goes by are those of the launch.
+TEST_F(MultinodeToTheEnd, ADoubleRingGoesByTheNodes) {
+  const std::string options = "--train.sequence_length 61 --parallel.strategy double-ring";
+  const std::string nodes = Train("nodes", options, Nodes(2, "--ranks-per-node 2"));
+  EXPECT_THAT(ReadFile(nodes + "/config.ini"), HasSubstr("node_size = 2"));
+  EXPECT_EQ(LossesIn(nodes),
+            LossesIn(Train("threads", options + " --parallel.node_size 2 --ranks 4")));
+}
+
 TEST_F(MultinodeToTheEnd, ADistantNodeExposesCommunication) {
   const Outcome probe =
       RunCommandLine({"bash", ANNULUS_MULTINODE, "--latency", "20ms", "--probe"}, {});
