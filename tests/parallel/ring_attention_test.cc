@@ -166,9 +166,10 @@ std::vector<RingCase> UlyssesCases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(Ulysses, RingAttentionTest, testing::ValuesIn(UlyssesCases()),
+INSTANTIATE_TEST_SUITE_P(Ulysses, RingAttentionTest,
+                         testing::ValuesIn(ForThisBuild(UlyssesCases())),
                          testing::PrintToStringParamName());
-INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(Cases()),
+INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(ForThisBuild(Cases())),
                          testing::PrintToStringParamName());
 
 }  // namespace

@@ -306,4 +306,16 @@ RankCost RunRingDry(const Whole& whole, const RingCase& c, const ScheduleSpec& s
   return Attend({whole, c, schedule, arena, group}, table, tensors);
 }
 
+std::vector<RingCase> ForThisBuild(const std::vector<RingCase>& cases) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  std::vector<RingCase> some;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    if ((i * 2654435761u >> 16) % 3 == 0) some.push_back(cases[i]);
+  }
+  return some;
+#else
+  return cases;
+#endif
+}
+
 }  // namespace annulus::parallel

@@ -73,7 +73,7 @@ std::vector<RingCase> Cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RingCostTest, testing::ValuesIn(Cases()),
+INSTANTIATE_TEST_SUITE_P(All, RingCostTest, testing::ValuesIn(ForThisBuild(Cases())),
                          testing::PrintToStringParamName());
 
 // Blocks that one rank of eight sends, and the most that it holds in flight.
