@@ -80,7 +80,7 @@ struct RankCost {
 };
 
 // Sanitizers take five to ten times as long and look for what does not depend on the numbers: they
-// get one case in three, spread over all that vary.
+// get one case in three, or in ten for ThreadSanitizer, spread over all that vary.
 std::vector<RingCase> ForThisBuild(const std::vector<RingCase>& cases);
 
 // Of the whole sequences, put together from what the ranks computed.
