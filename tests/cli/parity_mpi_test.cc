@@ -46,7 +46,8 @@ TEST(OverMpi, EveryStrategyGivesTheBitsOfThreads) {
     EXPECT_EQ(ReadFile(over_mpi + "/model/model.safetensors"),
               ReadFile(over_threads + "/model/model.safetensors"))
         << strategy;
-    for (const nlohmann::json& rank : ReadJson(over_mpi + "/memory.json").at("ranks")) {
+    const nlohmann::json memory = ReadJson(over_mpi + "/memory.json");
+    for (const nlohmann::json& rank : memory.at("ranks")) {
       EXPECT_EQ(rank.at("peak_bytes"), rank.at("predicted_peak_bytes")) << strategy;
     }
   }

@@ -22,7 +22,8 @@ inline void ExpectLedgerExplainsResidentMemory(int64_t length, const Launcher& l
                 "--train.eval_sequences 1 --device.threads 2"),
       launcher);
   ASSERT_EQ(outcome.status, 0) << outcome.err;
-  for (const nlohmann::json& rank : ReadJson(output + "/memory.json").at("ranks")) {
+  const nlohmann::json memory = ReadJson(output + "/memory.json");
+  for (const nlohmann::json& rank : memory.at("ranks")) {
     const auto ledger = rank.at("peak_bytes").get<int64_t>();
     ASSERT_GE(ledger, 100'000'000) << "a smaller ledger proves little";
     const auto expected = static_cast<double>(ledger + rank.at("baseline_bytes").get<int64_t>());

@@ -40,7 +40,8 @@ TEST(StrategyOfARun, IsShownAndWrittenDown) {
   EXPECT_THAT(ini, HasSubstr("strategy = "));
   EXPECT_THAT(ini, testing::Not(HasSubstr("strategy = auto")));
   EXPECT_THAT(ini, testing::Not(HasSubstr("ulysses_size = 0")));
-  for (const json& rank : ReadJson(output + "/memory.json").at("ranks")) {
+  const json memory = ReadJson(output + "/memory.json");
+  for (const json& rank : memory.at("ranks")) {
     EXPECT_EQ(rank.at("categories"), rank.at("predicted_categories"));
   }
   const Outcome second =
