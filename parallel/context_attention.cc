@@ -3,7 +3,6 @@
 #include <array>
 
 #include "kernels/base/error.h"
-#include "parallel/watch.h"
 
 namespace annulus::parallel {
 namespace {
@@ -69,7 +68,6 @@ void ContextAttention::TakeHeads(ConstView q, ConstView kv, View held_q, View he
   const std::array<HeadsOut, 2> tensors = {
       {{&layout_.queries, q, held_q},
        {&layout_.keys, AsHeads(kv, shape_), AsHeads(held_kv, held_)}}};
-  const PhaseWatch watch(environment_.group.ulysses(), "exchange heads");
   exchange_.Out(tensors);
 }
 
@@ -78,7 +76,6 @@ void ContextAttention::Forward(ConstView held_q, ConstView held_kv, View out, Vi
   MemoryScope scope(environment_.memory);
   const View held_out = AllocateQueries(held_q.dtype);
   ring_.Forward(held_, held_q, held_kv, held_out, held_lse);
-  const PhaseWatch watch(environment_.group.ulysses(), "exchange heads");
   const std::array<HeadsHome, 1> tensors = {{{&layout_.queries, held_out, out}}};
   exchange_.Home(tensors);
 }
@@ -95,15 +92,11 @@ void ContextAttention::Backward(const BackwardInputs& inputs, View dq, View dkv)
     const View out = AllocateQueries(inputs.out.dtype), dout = AllocateQueries(inputs.dout.dtype);
     const std::array<HeadsOut, 2> tensors = {
         {{&layout_.queries, inputs.out, out}, {&layout_.queries, inputs.dout, dout}}};
-    {
-      const PhaseWatch watch(environment_.group.ulysses(), "exchange heads");
-      exchange_.Out(tensors);
-    }
+    exchange_.Out(tensors);
     held.out = out;
     held.dout = dout;
     ring_.Backward(held_, held, held_dq, held_dkv);
   }
-  const PhaseWatch watch(environment_.group.ulysses(), "exchange heads");
   const std::array<HeadsHome, 2> tensors = {
       {{&layout_.queries, held_dq, dq},
        {&layout_.keys, AsHeads(held_dkv, held_), AsHeads(dkv, shape_)}}};

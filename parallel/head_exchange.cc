@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "parallel/watch.h"
 
 namespace annulus::parallel {
 namespace {
@@ -112,6 +113,7 @@ void Unpack(kernels::Kernels& kernels, const std::vector<HeadRun>& runs, const C
 }  // namespace
 
 void HeadExchange::Out(std::span<const HeadsOut> tensors) {
+  const PhaseWatch watch(group_, "exchange heads");
   MemoryScope scope(memory_);
   Flight flight(group_);
   for (const HeadsOut& t : tensors) {
@@ -136,6 +138,7 @@ void HeadExchange::Out(std::span<const HeadsOut> tensors) {
 }
 
 void HeadExchange::Home(std::span<const HeadsHome> tensors) {
+  const PhaseWatch watch(group_, "exchange heads");
   MemoryScope scope(memory_);
   std::vector<std::vector<View>> pieces;  // of each tensor, by sender; its own is no copy
   Flight flight(group_);

@@ -5,20 +5,17 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "parallel/divisors.h"
 
 namespace annulus::parallel {
 namespace {
 
 void CheckContextSize(int context_size, int ranks) {
   if (context_size >= 1 && ranks % context_size == 0) return;
-  std::vector<int> divisors;
-  for (int size = 1; size <= ranks; ++size) {
-    if (ranks % size == 0) divisors.push_back(size);
-  }
   ThrowConfigError(
       "parallel.context_size = {} does not divide the {} ranks of this run; it may be {}, or 0 for "
       "all of them",
-      context_size, ranks, fmt::join(divisors, ", "));
+      context_size, ranks, fmt::join(DivisorsOf(ranks), ", "));
 }
 
 // `count` ranks from `first` on, every `stride`-th.

@@ -1,8 +1,8 @@
 #include "parallel/ring_attention.h"
 
 #include <algorithm>
-#include <exception>
 
+#include "parallel/attendant.h"
 #include "parallel/block_exchange.h"
 #include "parallel/watch.h"
 
@@ -20,31 +20,6 @@ template <class AnyView>
 AnyView Half(const AttentionShape& shape, const AnyView& kv, int half) {
   return kv.Slice(0, half, 1).Reshape({shape.batch, kv.dim(2), shape.kv_heads, shape.head_dim});
 }
-
-// Looks after the group's exchanges while a kernel computes. What fails meanwhile is thrown by
-// Finish, for a kernel cannot be left halfway.
-class Attendant {
- public:
-  explicit Attendant(Communicator& context) : context_(context) {}
-
-  kernels::Meanwhile meanwhile() {
-    return [this]() noexcept {
-      if (failure_) return;
-      try {
-        context_.Progress();
-      } catch (...) {
-        failure_ = std::current_exception();
-      }
-    };
-  }
-  void Finish() const {
-    if (failure_) std::rethrow_exception(failure_);
-  }
-
- private:
-  Communicator& context_;
-  std::exception_ptr failure_;
-};
 
 bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positions& keys) {
   for (int i = 0; i < queries.runs(); ++i) {

@@ -1,8 +1,7 @@
 #include "parallel/schedule.h"
 
-#include <fmt/ranges.h>
-
 #include "kernels/base/error.h"
+#include "parallel/divisors.h"
 #include "parallel/schedule_kinds.h"
 
 namespace annulus::parallel {
@@ -10,13 +9,9 @@ namespace {
 
 void CheckInner(int inner, int ranks) {
   if (inner >= 1 && ranks % inner == 0) return;
-  std::vector<int> divisors;
-  for (int size = 1; size <= ranks; ++size) {
-    if (ranks % size == 0) divisors.push_back(size);
-  }
   ThrowConfigError(
       "a double ring over {} ranks cannot have {} to a node: every node has equally many, {}",
-      ranks, inner, fmt::join(divisors, " or "));
+      ranks, inner, Alternatives(DivisorsOf(ranks)));
 }
 
 Schedule ListOf(const ScheduleSpec& spec, int rank, int ranks, const Wants& wants) {

@@ -18,6 +18,7 @@ BenchLaunch ReadBenchLaunch(parallel::Communicator& world, int threads) {
                            .usable_cores = UsableCores(job[rank]),
                            .ranks_per_node = here,
                            .one_node = here == world.size(),
+                           .hosts = HostsOf(job),
                            .advice = PlacementAdvice(job)};
   std::array<double, 4> extremes{static_cast<double>(here), -static_cast<double>(here),
                                  static_cast<double>(launch.threads),

@@ -13,6 +13,7 @@ struct BenchLaunch {
   int usable_cores = 1;  // of this process
   int ranks_per_node = 1;
   bool one_node = true;
+  std::vector<std::string> hosts = {};   // by rank
   std::vector<std::string> advice = {};  // what is wrong with where ranks were placed
 
   // Whether one process here can keep the cores of all `ranks` ranks busy.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/base/kernels.h"
+#include "parallel/attendant.h"
 #include "parallel/dry_communicator.h"
 #include "runtime/bench/calibration_calls.h"
 #include "runtime/bench/statistics.h"
@@ -103,12 +104,8 @@ double MeasureHostShare(parallel::Communicator& world, const Neighbours& neighbo
   const parallel::Exchange exchange = buffers.ExchangeOf(neighbours, kOverlapped);
   const double moving_s = setup.link.s_per_byte * static_cast<double>(kOverlapped);
   if (moving_s == 0) return 0;
-  const MakeCall make = AttentionFold(DType::kF32, 64, kTokens, [&world]() noexcept {
-    try {
-      world.Progress();
-    } catch (...) {  // the wait that follows fails likewise, and says why
-    }
-  });
+  parallel::Attendant attendant(world);
+  const MakeCall make = AttentionFold(DType::kF32, 64, kTokens, attendant.meanwhile());
   Arena arena(DryPeak(setup.table, [&](const WorkloadContext& context) { make(context)(); }));
   kernels::Kernels kernels(setup.table, arena);
   const std::function<void()> fold = make({kernels, arena});
@@ -120,6 +117,7 @@ double MeasureHostShare(parallel::Communicator& world, const Neighbours& neighbo
     const double both_s = SecondsOf(Clock::kWall, [&] {
       parallel::Transfer transfer = world.Start(exchange);
       fold();
+      attendant.Finish();
       transfer.Wait();
     });
     if (round >= 0) shares.push_back((both_s - alone_s) / moving_s);

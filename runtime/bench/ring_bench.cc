@@ -47,13 +47,6 @@ std::vector<RingCase> CasesOf(const RunConfig& config,
   return cases;
 }
 
-// How one rank computes what a group would.
-ParallelOptions Alone() {
-  ParallelOptions parallel;
-  parallel.context_size = parallel.ulysses_size = 1;
-  return parallel;
-}
-
 // Two rows without what is measured.
 std::array<RingRow, 2> ForecastRows(const RingCase& ring, const kernels::KernelTable& table,
                                     int ranks, const MachineModel* machine) {
@@ -67,7 +60,8 @@ std::array<RingRow, 2> ForecastRows(const RingCase& ring, const kernels::KernelT
     row.backward = backward;
     row.predicted_bytes_sent = pass.bytes_sent;
     if (machine == nullptr) continue;
-    const RingForecast one = ForecastRing({ring.attention, Alone()}, table, 1, machine);
+    const RingForecast one =
+        ForecastRing({ring.attention, OnOneRank(ring.parallel)}, table, 1, machine);
     const double alone_s = (backward ? one.backward : one.forward).times.total_s();
     row.predicted_ms = 1e3 * pass.times.total_s();
     row.predicted_exposed_comm_ms = 1e3 * pass.times.exposed_s;
@@ -203,15 +197,14 @@ class RingBench {
 RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,
                         const Progress& progress) {
   CheckSameConfiguration(world, config);
+  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   std::optional<MachineModel> machine;
   std::vector<RingCase> cases;
-  const std::vector<std::string> hosts = world.AllGatherText(HostName());
   TryTogether(world, [&] {
     if (!config.machine.empty()) machine = ReadMachineFile(config.machine);
     if (machine) machine->CheckLinks(world.size());
-    cases = CasesOf(config, StrategiesOf(config, world.size(), hosts));
+    cases = CasesOf(config, StrategiesOf(config, world.size(), launch.hosts));
   });
-  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   RingReport report{.rows = {},
                     .rounds = config.bench.repetitions,
                     .machine = machine ? NameOf(*machine, config.machine) : "",

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/bench/chart.h"
+#include "runtime/bench/report_cells.h"
 #include "runtime/config/strategy.h"
 #include "runtime/io/format.h"
 
@@ -24,20 +25,6 @@ std::string_view NameOf(RingBaseline baseline) {
   return "?";
 }
 
-template <class T>
-nlohmann::ordered_json OrNull(const std::optional<T>& value) {
-  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
-}
-
-std::string Percent(const std::optional<double>& part) {
-  return part ? fmt::format("{:.1f}%", 100 * *part) : "-";
-}
-std::string Time(const std::optional<double>& ms) { return ms ? FormatDuration(*ms / 1e3) : "-"; }
-
-std::optional<double> MedianOf(const std::optional<Spread>& spread) {
-  return spread ? std::optional(spread->median) : std::nullopt;
-}
-
 std::vector<std::string> Cells(const RingRow& row) {
   const AttentionCase& attention = row.ring.attention;
   return {FormatCount(attention.n),
@@ -48,16 +35,16 @@ std::vector<std::string> Cells(const RingRow& row) {
           std::string(parallel::NameOf(row.ring.parallel.partition)),
           std::to_string(row.ranks),
           std::string(PassName(row.backward)),
-          Time(row.baseline_ms),
-          Time(MedianOf(row.ms)),
-          Percent(MedianOf(row.efficiency)),
+          TimeCell(row.baseline_ms),
+          TimeCell(MedianOf(row.ms)),
+          PercentCell(MedianOf(row.efficiency)),
           row.efficiency ? fmt::format("{:.1f}-{:.1f}%", 100 * row.efficiency->least,
                                        100 * row.efficiency->most)
                          : "-",
           row.ms ? FormatDuration(row.exposed_comm_ms / 1e3) : "-",
           FormatBytes(row.predicted_bytes_sent),
-          Time(row.predicted_ms),
-          Percent(row.predicted_efficiency)};
+          TimeCell(row.predicted_ms),
+          PercentCell(row.predicted_efficiency)};
 }
 
 nlohmann::ordered_json RowJson(const RingRow& row) {
@@ -74,15 +61,11 @@ nlohmann::ordered_json RowJson(const RingRow& row) {
                               {"head_dim", attention.head_dim},
                               {"dtype", kernels::NameOf(attention.dtype)},
                               {"mask", NameOf(attention.mask)},
-                              {"pass", PassName(row.backward)},
-                              {"ms", OrNull(MedianOf(row.ms))}};
-  json["ms_min"] = row.ms ? nlohmann::ordered_json(row.ms->least) : nullptr;
-  json["ms_max"] = row.ms ? nlohmann::ordered_json(row.ms->most) : nullptr;
+                              {"pass", PassName(row.backward)}};
+  AddSpread("ms", row.ms, json);
   json["baseline"] = NameOf(row.baseline);
   json["baseline_ms"] = OrNull(row.baseline_ms);
-  json["efficiency"] = OrNull(MedianOf(row.efficiency));
-  json["efficiency_min"] = row.efficiency ? nlohmann::ordered_json(row.efficiency->least) : nullptr;
-  json["efficiency_max"] = row.efficiency ? nlohmann::ordered_json(row.efficiency->most) : nullptr;
+  AddSpread("efficiency", row.efficiency, json);
   json["predicted_ms"] = OrNull(row.predicted_ms);
   json["predicted_efficiency"] = OrNull(row.predicted_efficiency);
   json["exposed_comm_ms"] = row.ms ? nlohmann::ordered_json(row.exposed_comm_ms) : nullptr;

@@ -97,14 +97,13 @@ std::string DescribeCase(const ScalingRow& row) {
 ScalingReport RunScalingBench(const RunConfig& config, parallel::Communicator& world,
                               const Progress& progress) {
   CheckSameConfiguration(world, config);
+  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   std::optional<MachineModel> machine;
   std::vector<ScalingCase> cases;
-  const std::vector<std::string> hosts = world.AllGatherText(HostName());
   TryTogether(world, [&] {
     if (!config.machine.empty()) machine = ReadMachineFile(config.machine);
-    cases = ScalingCases(config, hosts);
+    cases = ScalingCases(config, launch.hosts);
   });
-  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   kernels::CpuTable table(launch.threads);
   TryTogether(world, [&] {
     for (ScalingCase& scaling : cases) Forecast(table, machine ? &*machine : nullptr, scaling);

@@ -33,10 +33,7 @@ ScalingCase CaseOf(const RunConfig& given, ScalingMode mode, int ranks,
   config.train.context_schedule = {};
   if (mode == ScalingMode::kWeak) config.train.sequence_length *= ranks;
   if (config.model.vocab_size == 0) config.model.vocab_size = kTextVocabulary;
-  if (ranks == 1) {
-    config.parallel.strategy = ContextStrategy::kRing;
-    config.parallel.ulysses_size = config.parallel.node_size = 0;
-  }
+  if (ranks == 1) config.parallel = OnOneRank(config.parallel);
   Validate(config, ranks);
   ResolveNodes(config.parallel, hosts.first(static_cast<size_t>(ranks)));
   scaling.shape = ShapeOf(config, config.model.vocab_size);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/bench/chart.h"
+#include "runtime/bench/report_cells.h"
 #include "runtime/io/format.h"
 
 namespace annulus::runtime {
@@ -15,37 +16,21 @@ std::string_view NameOf(ScalingMode mode) {
   return mode == ScalingMode::kStrong ? "strong" : "weak";
 }
 
-Json OrNull(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
-
-void AddSpread(const std::string& key, const std::optional<Spread>& spread, Json& json) {
-  json[key] = spread ? Json(spread->median) : Json(nullptr);
-  json[key + "_min"] = spread ? Json(spread->least) : Json(nullptr);
-  json[key + "_max"] = spread ? Json(spread->most) : Json(nullptr);
-}
-
-std::optional<double> MedianOf(const std::optional<Spread>& spread) {
-  return spread ? std::optional(spread->median) : std::nullopt;
-}
-std::string Time(const std::optional<double>& ms) { return ms ? FormatDuration(*ms / 1e3) : "-"; }
-std::string Percent(const std::optional<double>& part) {
-  return part ? fmt::format("{:.1f}%", 100 * *part) : "-";
-}
-
 std::vector<std::string> Cells(const ScalingRow& row) {
   return {std::string(NameOf(row.mode)),
           std::to_string(row.ranks),
           row.strategy,
           FormatCount(row.n),
-          Time(MedianOf(row.ms)),
+          TimeCell(MedianOf(row.ms)),
           row.ms ? fmt::format("{}-{}", FormatDuration(row.ms->least / 1e3),
                                FormatDuration(row.ms->most / 1e3))
                  : "-",
-          Percent(MedianOf(row.efficiency)),
+          PercentCell(MedianOf(row.efficiency)),
           row.ms ? FormatDuration(row.exposed_comm_ms / 1e3) : "-",
           FormatBytes(row.predicted_bytes_sent),
-          Time(row.predicted_ms),
-          Percent(row.predicted_efficiency),
-          Time(row.predicted_exposed_comm_ms)};
+          TimeCell(row.predicted_ms),
+          PercentCell(row.predicted_efficiency),
+          TimeCell(row.predicted_exposed_comm_ms)};
 }
 
 Json RowJson(const ScalingReport& report, const ScalingRow& row) {

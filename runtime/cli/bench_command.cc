@@ -10,8 +10,8 @@
 #include "runtime/bench/scaling_report.h"
 #include "runtime/bench/wall_report.h"
 #include "runtime/cli/machine_rows.h"
-#include "runtime/cli/report_files.h"
 #include "runtime/machine/machine_file.h"
+#include "runtime/report/report_files.h"
 
 namespace annulus::runtime {
 namespace {

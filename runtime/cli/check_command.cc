@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "runtime/cli/report_files.h"
+#include "runtime/report/report_files.h"
 #include "runtime/run/check_run.h"
 
 namespace annulus::runtime {

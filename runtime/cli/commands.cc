@@ -174,6 +174,7 @@ std::span<const Command> Commands() {
         "parallel.strategy",
         "parallel.ulysses_size",
         "parallel.node_size",
+        "parallel.blocks_in_flight",
         "parallel.transport",
         "parallel.timeout_s",
         "device.threads",

@@ -7,9 +7,9 @@
 
 #include "kernels/base/error.h"
 #include "runtime/cli/machine_rows.h"
-#include "runtime/cli/report_files.h"
 #include "runtime/machine/machine.h"
 #include "runtime/machine/placement_advice.h"
+#include "runtime/report/report_files.h"
 #include "runtime/run/job_placement.h"
 
 namespace annulus::runtime {

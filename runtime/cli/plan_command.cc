@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/cli/report_files.h"
+#include "runtime/report/report_files.h"
 #include "runtime/run/plan_run.h"
 
 namespace annulus::runtime {

@@ -157,6 +157,8 @@ std::vector<Option> ParallelAndAttention() {
              "ranks that spread the heads among them, with strategy=hybrid; 0: what sends least"),
       OPTION(parallel.node_size, (Whole<int>{"RANKS", 0, kMostRanks}),
              "ranks of a node, with strategy=double-ring; 0: as they were started"),
+      OPTION(parallel.blocks_in_flight, (Whole<int>{"BLOCKS", 0, kMostRanks}),
+             "blocks of keys that a rank has room for, with strategy=all-gather; 0: all at once"),
       OPTION(parallel.transport,
              (Names<TransportKind>{{{"auto", TransportKind::kAuto},
                                     {"mpi", TransportKind::kMpi},

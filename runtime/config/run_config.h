@@ -115,6 +115,8 @@ struct ParallelOptions {
   // Ranks of a node, with strategy = double-ring; 0: as the ranks were placed. A run's set-up
   // replaces it.
   int node_size = 0;
+  // Of keys that an all-gather has under way or at hand; 0: all that it wants, from the start.
+  int blocks_in_flight = 0;
   TransportKind transport = TransportKind::kAuto;
   double timeout_s = 60;  // of one wait for a peer
 

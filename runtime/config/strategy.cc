@@ -4,11 +4,13 @@
 #include <array>
 
 #include "kernels/base/error.h"
-#include "runtime/config/divisors.h"
+#include "parallel/divisors.h"
 
 namespace annulus::runtime {
 namespace {
 
+using parallel::Alternatives;
+using parallel::DivisorsOf;
 using parallel::ScheduleKind;
 
 // A plan's bytes cannot tell the double ring from the ring, and an all-gather holds the keys of all
@@ -101,6 +103,21 @@ void CheckNodes(const ParallelOptions& parallel, bool by_nodes) {
   }
 }
 
+void CheckBlocks(const ParallelOptions& parallel) {
+  if (parallel.blocks_in_flight == 0) return;
+  if (parallel.strategy != ContextStrategy::kAllGather) {
+    ThrowConfigError(
+        "parallel.blocks_in_flight = {} does not go with parallel.strategy = {}, which has two "
+        "under way; leave blocks_in_flight out or choose parallel.strategy = all-gather",
+        parallel.blocks_in_flight, NameOf(parallel.strategy));
+  }
+  if (parallel.blocks_in_flight == 1) {
+    ThrowConfigError(
+        "parallel.blocks_in_flight = 1 leaves no room for a block to arrive while another is read; "
+        "choose 2 or more, or 0 for all at once");
+  }
+}
+
 // Ranks that follow each other on one host.
 struct Node {
   std::string host;
@@ -133,6 +150,7 @@ std::string_view NameOf(ContextStrategy strategy) {
 }
 
 void ResolveStrategy(ParallelOptions& parallel, int64_t heads) {
+  CheckBlocks(parallel);
   if (parallel.strategy == ContextStrategy::kAuto) {
     CheckNodes(parallel, /*by_nodes=*/false);
     return ResolveOnlySize(parallel, 0, "chooses it");
@@ -205,13 +223,22 @@ std::vector<ParallelOptions> StrategyCandidates(const ParallelOptions& parallel,
   return candidates;
 }
 
+ParallelOptions OnOneRank(ParallelOptions parallel) {
+  parallel.context_size = parallel.ulysses_size = 1;
+  parallel.strategy = ContextStrategy::kRing;
+  parallel.node_size = parallel.blocks_in_flight = 0;
+  return parallel;
+}
+
 parallel::Partition PartitionOf(const ParallelOptions& parallel, int64_t length, int ranks) {
   return {parallel.partition, length, ranks / parallel.ulysses_size, parallel.ulysses_size};
 }
 
 parallel::ScheduleSpec ScheduleOf(const ParallelOptions& parallel) {
   const StrategyTraits& traits = TraitsOf(parallel.strategy);
-  return {.kind = traits.schedule, .inner = traits.by_nodes ? parallel.node_size : 1};
+  return {.kind = traits.schedule,
+          .inner = traits.by_nodes ? parallel.node_size : 1,
+          .blocks_in_flight = parallel.blocks_in_flight};
 }
 
 std::string ShortName(const ParallelOptions& parallel) {

@@ -57,6 +57,9 @@ void ResolveNodes(ParallelOptions& parallel, std::span<const std::string> hosts)
 std::vector<ParallelOptions> StrategyCandidates(const ParallelOptions& parallel,
                                                 int64_t num_attention_heads);
 
+// What is left of `parallel` on one rank, which shares its sequences with nobody. Resolved.
+ParallelOptions OnOneRank(ParallelOptions parallel);
+
 // Of a resolved strategy, for `length` tokens over `ranks` ranks of a context group.
 parallel::Partition PartitionOf(const ParallelOptions& parallel, int64_t length, int ranks);
 

@@ -4,13 +4,16 @@
 #include <string>
 
 #include "kernels/base/error.h"
+#include "parallel/divisors.h"
 #include "runtime/config/attention_mask.h"
-#include "runtime/config/divisors.h"
 #include "runtime/config/strategy.h"
 #include "runtime/config/value_text.h"
 
 namespace annulus::runtime {
 namespace {
+
+using parallel::Alternatives;
+using parallel::DivisorsOf;
 
 // The multiples of `of` next to `number`: "64 or 66".
 std::string NearMultiples(int64_t number, int64_t of) {

@@ -6,6 +6,7 @@
 
 #include "kernels/base/bfloat16.h"
 #include "parallel/local_communicator.h"
+#include "runtime/config/strategy.h"
 #include "runtime/io/format.h"
 #include "runtime/machine/placement_advice.h"
 #include "runtime/memory/arena.h"
@@ -83,10 +84,7 @@ ParityReport Compare(const Gradients& many, const Gradients& one, const Paramete
 
 RunConfig OnOneRank(RunConfig config) {
   config.ranks = 1;
-  config.parallel.context_size = 1;
-  config.parallel.strategy = ContextStrategy::kRing;
-  config.parallel.ulysses_size = 0;
-  config.parallel.node_size = 0;
+  config.parallel = OnOneRank(config.parallel);
   return config;
 }
 

@@ -5,11 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/machine/machine.h"
+#include "runtime/run/together.h"
 
 namespace annulus::runtime {
 namespace {
 
-nlohmann::json ToJson(const Placement& placement) {
+nlohmann::ordered_json ToJson(const Placement& placement) {
   return {placement.host,
           CpuListText(placement.cores),
           placement.cores_online,
@@ -21,7 +22,7 @@ nlohmann::json ToJson(const Placement& placement) {
           placement.launcher};
 }
 
-Placement PlacementFromJson(const nlohmann::json& json) {
+Placement PlacementFromJson(const nlohmann::ordered_json& json) {
   return {.host = json[0],
           .cores = ParseCpuList(json[1].get<std::string>()),
           .cores_online = json[2],
@@ -43,10 +44,14 @@ std::string PlaceOf(const Placement& placement, int threads) {
 
 std::vector<Placement> GatherPlacements(parallel::Communicator& world, const Placement& own) {
   std::vector<Placement> job;
-  for (const std::string& text : world.AllGatherText(ToJson(own).dump())) {
-    job.push_back(PlacementFromJson(nlohmann::json::parse(text)));
-  }
+  for (const auto& json : GatherJson(world, ToJson(own))) job.push_back(PlacementFromJson(json));
   return job;
+}
+
+std::vector<std::string> HostsOf(const std::vector<Placement>& job) {
+  std::vector<std::string> hosts;
+  for (const Placement& placement : job) hosts.push_back(placement.host);
+  return hosts;
 }
 
 std::vector<PlacedRanks> DescribePlacements(const std::vector<Placement>& job) {

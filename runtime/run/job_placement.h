@@ -12,6 +12,9 @@ namespace annulus::runtime {
 // `own` of every rank, by rank. Collective.
 std::vector<Placement> GatherPlacements(parallel::Communicator& world, const Placement& own);
 
+// By rank, where each entry stands for one rank.
+std::vector<std::string> HostsOf(const std::vector<Placement>& job);
+
 // Ranks that are placed alike, as in "ranks 0-3", "vm, cores 0-1, 2 threads each".
 struct PlacedRanks {
   std::string ranks;

@@ -84,7 +84,7 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
   setup.placements = GatherPlacements(world, ReadPlacement(setup.config.device.threads));
   setup.table = std::make_unique<kernels::CpuTable>(
       ThreadsPerRank(setup.placements, static_cast<size_t>(world.rank())));
-  ResolveNodes(setup.config.parallel, world.AllGatherText(setup.host));
+  ResolveNodes(setup.config.parallel, HostsOf(setup.placements));
   setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
     const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(),
                                    machine ? &*machine : nullptr);

@@ -38,4 +38,13 @@ void CheckSameConfiguration(parallel::Communicator& world, const RunConfig& conf
   }
 }
 
+std::vector<nlohmann::ordered_json> GatherJson(parallel::Communicator& world,
+                                               const nlohmann::ordered_json& own) {
+  std::vector<nlohmann::ordered_json> all;
+  for (const std::string& text : world.AllGatherText(own.dump())) {
+    all.push_back(nlohmann::ordered_json::parse(text));
+  }
+  return all;
+}
+
 }  // namespace annulus::runtime

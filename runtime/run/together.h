@@ -1,7 +1,10 @@
-// Mistakes that one rank finds and all must hear of, so that none waits for a rank that gave up.
+// What all ranks hear of each other: mistakes that one of them finds, so that none waits for a rank
+// that gave up, and what each has to say.
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
+#include <vector>
 
 #include "parallel/communicator.h"
 #include "runtime/config/run_config.h"
@@ -16,5 +19,9 @@ void TryTogether(parallel::Communicator& world, const std::function<void()>& act
 // Throws ConfigError on every rank when they were started with different configurations: the first
 // option that differs, and both values. Collective.
 void CheckSameConfiguration(parallel::Communicator& world, const RunConfig& config);
+
+// Every rank's `own`, by rank. Collective.
+std::vector<nlohmann::ordered_json> GatherJson(parallel::Communicator& world,
+                                               const nlohmann::ordered_json& own);
 
 }  // namespace annulus::runtime

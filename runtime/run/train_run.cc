@@ -11,14 +11,15 @@
 #include "runtime/config/render.h"
 #include "runtime/config/strategy.h"
 #include "runtime/data/entropy.h"
-#include "runtime/io/atomic_file.h"
 #include "runtime/io/format.h"
 #include "runtime/machine/placement_advice.h"
 #include "runtime/memory/arena.h"
 #include "runtime/memory/os_memory.h"
 #include "runtime/report/console.h"
 #include "runtime/report/memory_report.h"
+#include "runtime/report/report_files.h"
 #include "runtime/report/run_directory.h"
+#include "runtime/run/job_placement.h"
 #include "runtime/run/rank_setup.h"
 #include "runtime/run/roof.h"
 #include "runtime/run/together.h"
@@ -40,15 +41,6 @@ std::vector<ModelFlops> ModelFlopsPerStep(const RankSetup& setup, parallel::Comm
     flops.push_back({.matmul = sums[0], .attention = sums[1]});
   }
   return flops;
-}
-
-// An empty trace: whether it can be written shows before the first step, not after the last.
-void OpenTrace(const std::string& path) {
-  try {
-    WriteFileAtomically(path, TraceJson({}).dump() + "\n");
-  } catch (const SystemError& failure) {
-    ThrowConfigError("--trace {} cannot be written: {}", path, failure.what());
-  }
 }
 
 // Lets `observer` observe `world` for as long as this lives.
@@ -87,12 +79,11 @@ class TrainRun {
     Program program(setup_.config, setup_.shape, environment);
     program.Initialize();
     std::optional<ConsoleObserver> observer;
-    const std::vector<std::string> hosts = world_.AllGatherText(setup_.host);
     if (reports()) {
       observer.emplace(ConsoleObserver::Setup{.directory = *directory_,
                                               .log_every = setup_.config.train.log_every,
                                               .is_task = is_task(),
-                                              .hosts = hosts});
+                                              .hosts = HostsOf(setup_.placements)});
     }
     const bool traces = !setup_.config.trace.empty();
     TraceRecorder trace;
@@ -127,7 +118,8 @@ class TrainRun {
     TryTogether(world_, [&] {
       if (!reports()) return;
       directory_.emplace(OutputDirectory(setup_.config), ResolvedIni(setup_.config));
-      if (!setup_.config.trace.empty()) OpenTrace(setup_.config.trace);
+      // Whether a trace can be written shows now, not after the last step.
+      WriteTraceReport(setup_.config, TraceJson({}));
     });
   }
 
@@ -139,8 +131,8 @@ class TrainRun {
 
   std::vector<RankMemory> GatherMemory() {
     std::vector<RankMemory> ranks;
-    for (const std::string& text : world_.AllGatherText(ToJson(memory_).dump())) {
-      ranks.push_back(RankMemoryFromJson(nlohmann::ordered_json::parse(text)));
+    for (const auto& json : GatherJson(world_, ToJson(memory_))) {
+      ranks.push_back(RankMemoryFromJson(json));
     }
     return ranks;
   }
@@ -148,8 +140,8 @@ class TrainRun {
   std::vector<RankActivity> GatherActivity(const ActivityRecorder& activity) {
     const RankActivity mine = activity.Mean(world_.rank(), setup_.host);
     std::vector<RankActivity> ranks;
-    for (const std::string& text : world_.AllGatherText(ToJson(mine).dump())) {
-      ranks.push_back(RankActivityFromJson(nlohmann::ordered_json::parse(text)));
+    for (const auto& json : GatherJson(world_, ToJson(mine))) {
+      ranks.push_back(RankActivityFromJson(json));
     }
     return ranks;
   }
@@ -159,8 +151,7 @@ class TrainRun {
                                          setup_.place().context_rank, setup_.host,
                                          setup_.table->Name()};
     std::vector<RankDevice> devices;
-    for (const std::string& text : world_.AllGatherText(mine.dump())) {
-      const auto json = nlohmann::ordered_json::parse(text);
+    for (const auto& json : GatherJson(world_, mine)) {
       devices.push_back({json[0], json[1], json[2], json[3], json[4]});
     }
     return devices;
@@ -254,15 +245,12 @@ EntropyCounter TrainRun::CountHeldOut(int64_t sequences) const {
 }
 
 void TrainRun::WriteTrace(const TraceRecorder& trace) {
-  const nlohmann::ordered_json mine = {world_.rank(), setup_.host, trace.Events(world_.rank())};
-  const std::vector<std::string> texts = world_.AllGatherText(mine.dump());
-  if (!reports()) return;
   std::vector<RankTrace> ranks;
-  for (const std::string& text : texts) {
-    const auto json = nlohmann::ordered_json::parse(text);
+  for (const auto& json :
+       GatherJson(world_, {world_.rank(), setup_.host, trace.Events(world_.rank())})) {
     ranks.push_back({.rank = json[0], .host = json[1], .events = json[2]});
   }
-  WriteFileAtomically(setup_.config.trace, TraceJson(ranks).dump() + "\n");
+  if (reports()) WriteTraceReport(setup_.config, TraceJson(ranks));
 }
 
 void TrainRun::WriteResults(Program& program, const TrainReport& report, const Ranks& ranks) {

@@ -24,7 +24,8 @@ TEST_P(Strategies, CheckPasses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Strategies,
-                         testing::Values("ring", "all-gather", "double-ring",
+                         testing::Values("ring", "all-gather",
+                                         "all-gather --parallel.blocks_in_flight 2", "double-ring",
                                          "double-ring --parallel.node_size 2", "ulysses", "hybrid",
                                          "hybrid --parallel.ulysses_size 2 --model.dtype bf16",
                                          "auto"));
@@ -81,6 +82,51 @@ TEST(StrategyOfAPlan, AutoIsWhatSendsLeast) {
                          "--attention.window 32 --parallel.partition contiguous "
                          "--parallel.strategy auto");
   EXPECT_EQ(ring.at("strategy").at("name"), "ring");
+}
+
+// Where nothing but messages takes time, Ulysses sends fewer bytes than a ring and takes longer: it
+// has a message for every tensor, sequence and peer.
+TEST(StrategyOfARun, AutoGoesByTimeWhereAMachineIsGiven) {
+  const TempDir dir;
+  const std::string machine = dir.Write(
+      "slow-messages.ini",
+      "[machine]\n[matmul f32]\ngflops = 1e9\n[elementwise f32]\ngbytes_per_s = 1e9\n"
+      "[attention_forward f32 4]\ngflops = 1e9\n[attention_backward f32 4]\ngflops = 1e9\n"
+      "[within_node]\nlatency_us = 1000\ngbytes_per_s = 1e9\n");
+  const auto train = [&](const std::string& name, const std::string& options) {
+    const Outcome outcome = RunAnnulus(
+        Arguments{"train", "--output", dir.At(name)} +
+        TinyModel("--model.num_attention_heads 4 --ranks 4 --train.steps 1 --parallel.strategy "
+                  "auto" +
+                  options));
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return outcome.out;
+  };
+  EXPECT_THAT(train("bytes", ""), HasSubstr("ulysses: heads over 4 ranks (sends least"));
+  EXPECT_THAT(train("time", " --machine " + machine),
+              HasSubstr("ring: keys round 4 ranks (takes least"));
+}
+
+// Fewer blocks at once are less memory, by the plan as by the run, and the same traffic.
+TEST(StrategyOfAPlan, BlocksInFlightBoundTheMemoryOfAnAllGather) {
+  const TempDir dir;
+  const auto plan = [&](const std::string& options) {
+    const std::string file = dir.At("plan.json");
+    const Outcome outcome =
+        RunAnnulus(Arguments{"plan", "--json", file} +
+                   TinyModel("--ranks 8 --train.sequence_length 1024 --attention.mask full "
+                             "--parallel.strategy all-gather" +
+                             options));
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return ReadJson(file);
+  };
+  const json all = plan(""), two = plan(" --parallel.blocks_in_flight 2");
+  const auto ring_bytes = [](const json& of) -> int64_t {
+    return of.at("ranks").at(0).at("predicted_categories").at("ring");
+  };
+  // 7 and 2 blocks of keys: 2 x 128 tokens x 16 features, f32.
+  EXPECT_EQ(ring_bytes(all) - ring_bytes(two), 5 * 2 * 128 * 16 * 4);
+  EXPECT_EQ(all.at("traffic_bytes"), two.at("traffic_bytes"));
 }
 
 TEST(StrategyMistakes, AreToldOnce) {

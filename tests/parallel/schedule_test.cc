@@ -218,7 +218,7 @@ TEST(Schedule, RefusesWhatCannotBe) {
       MakeSchedule({.kind = ScheduleKind::kDoubleRing, .inner = inner}, 0, 6, all);
       ADD_FAILURE() << inner << " to a node";
     } catch (const ConfigError& error) {
-      EXPECT_THAT(error.what(), testing::HasSubstr("1 or 2 or 3 or 6"));
+      EXPECT_THAT(error.what(), testing::HasSubstr("1, 2, 3 or 6"));
     }
   }
 }

@@ -75,6 +75,21 @@ TEST(Strategy, SizesGoWithTheStrategiesThatHaveThem) {
             "or 8");
 }
 
+TEST(Strategy, BlocksInFlightAreAnAllGathers) {
+  ParallelOptions parallel = On(8, ContextStrategy::kRing);
+  parallel.blocks_in_flight = 1;
+  EXPECT_EQ(ErrorOf(parallel, 8),
+            "parallel.blocks_in_flight = 1 does not go with parallel.strategy = ring, which has "
+            "two under way; leave blocks_in_flight out or choose parallel.strategy = all-gather");
+  parallel.strategy = ContextStrategy::kAllGather;
+  EXPECT_EQ(ErrorOf(parallel, 8),
+            "parallel.blocks_in_flight = 1 leaves no room for a block to arrive while another is "
+            "read; choose 2 or more, or 0 for all at once");
+  parallel.blocks_in_flight = 3;
+  ResolveStrategy(parallel, 8);
+  EXPECT_EQ(ScheduleOf(parallel).blocks_in_flight, 3);
+}
+
 TEST(Strategy, NodesAreTakenFromWhereRanksAre) {
   const auto size_of = [](int context_size, const std::vector<std::string>& hosts) {
     ParallelOptions parallel = On(context_size, ContextStrategy::kDoubleRing);

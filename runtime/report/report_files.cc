@@ -1,4 +1,4 @@
-#include "runtime/cli/report_files.h"
+#include "runtime/report/report_files.h"
 
 #include <nlohmann/json.hpp>
 
@@ -20,6 +20,10 @@ void WriteReport(std::string_view option, const std::string& path, std::string_v
 
 void WriteJsonReport(const RunConfig& config, const nlohmann::ordered_json& json) {
   if (!config.json.empty()) WriteReport("json", config.json, json.dump(2) + "\n");
+}
+
+void WriteTraceReport(const RunConfig& config, const nlohmann::ordered_json& json) {
+  if (!config.trace.empty()) WriteReport("trace", config.trace, json.dump() + "\n");
 }
 
 void WriteSvgReport(const RunConfig& config, std::string_view svg) {

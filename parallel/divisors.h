@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace annulus::runtime {
+namespace annulus::parallel {
 
 // Of `number` >= 1, ascending.
 std::vector<int64_t> DivisorsOf(int64_t number);
@@ -13,4 +13,4 @@ std::vector<int64_t> DivisorsOf(int64_t number);
 // "1, 2, 3 or 6". Requires at least one number.
 std::string Alternatives(const std::vector<int64_t>& numbers);
 
-}  // namespace annulus::runtime
+}  // namespace annulus::parallel

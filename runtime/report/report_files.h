@@ -12,6 +12,9 @@ namespace annulus::runtime {
 // the file cannot be written.
 void WriteJsonReport(const RunConfig& config, const nlohmann::ordered_json& json);
 
+// The same of a trace and config.trace, on one line.
+void WriteTraceReport(const RunConfig& config, const nlohmann::ordered_json& json);
+
 // The same of a drawing and config.svg.
 void WriteSvgReport(const RunConfig& config, std::string_view svg);
 

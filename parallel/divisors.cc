@@ -1,10 +1,10 @@
-#include "runtime/config/divisors.h"
+#include "parallel/divisors.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace annulus::runtime {
+namespace annulus::parallel {
 
 std::vector<int64_t> DivisorsOf(int64_t number) {
   std::vector<int64_t> divisors;
@@ -23,4 +23,4 @@ std::string Alternatives(const std::vector<int64_t>& numbers) {
                      numbers.back());
 }
 
-}  // namespace annulus::runtime
+}  // namespace annulus::parallel
