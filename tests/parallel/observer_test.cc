@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "parallel/local_communicator.h"
+#include "parallel/watch.h"
 
 namespace annulus::parallel {
 namespace {
@@ -122,6 +123,39 @@ TEST(Observer, WaitsAddUpToTheExposedCommunication) {
                 1e-9);
     EXPECT_EQ(world.all_counters().bytes_sent, world.counters().bytes_sent);
     world.Observe(nullptr);
+  });
+}
+
+// Rank 1 of each half is late by 20 ms: its peer's step is mostly wait, and sends one message.
+TEST(Observer, AStepIsWhatTheRankComputedWaitedAndSent) {
+  RunRanks(4, [](Communicator& world) {
+    class Steps final : public Observer {
+     public:
+      void OnStep(const StepRecord& record) override { records.push_back(record); }
+      std::vector<StepRecord> records;
+    };
+    Steps steps;
+    const std::unique_ptr<Communicator> half = world.Split(world.rank() % 2);
+    world.Observe(&steps);
+    if (half->rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    {
+      const StepWatch watch(*half, Pass::kBackward, 3, 1);
+      PassRound(*half, 0);
+    }
+    { const StepWatch idle(*half, Pass::kForward, 0, -1); }
+    world.Observe(nullptr);
+    ASSERT_EQ(steps.records.size(), 2u);
+    const StepRecord& step = steps.records[0];
+    EXPECT_EQ(step.pass, Pass::kBackward);
+    EXPECT_EQ(step.step, 3);
+    EXPECT_EQ(step.kv_owner, 2 + world.rank() % 2);  // of the world
+    EXPECT_EQ(step.bytes_sent, 16);
+    EXPECT_GE(step.compute_ms(), 0);
+    if (half->rank() == 0) {
+      EXPECT_GT(step.wait_ms, 10);
+    }
+    EXPECT_EQ(steps.records[1].kv_owner, -1);
+    EXPECT_EQ(steps.records[1].bytes_sent, 0);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "parallel/local_communicator.h"
 #include "runtime/report/activity_report.h"
 #include "runtime/train/trace.h"
 
@@ -88,6 +89,18 @@ TEST(ActivityReport, NamesTheStragglerAndWhoWaitsLongest) {
   const nlohmann::ordered_json json = ActivityJson(TwoRanks(30));
   EXPECT_EQ(json.at("slowest").at("host"), "right");
   EXPECT_EQ(json.at("ranks").size(), 2u);
+}
+
+// Ranks of one host read one clock, so they count from one moment and arrows never point back.
+TEST(Trace, RanksOfAHostShareTheOrigin) {
+  std::array<TimePoint, 4> origins;
+  parallel::RunRanks(4, [&](parallel::Communicator& world) {
+    const TimePoint before = std::chrono::steady_clock::now();
+    const TimePoint origin = SharedOrigin(world);
+    EXPECT_LT(before, origin);
+    origins[static_cast<size_t>(world.rank())] = origin;
+  });
+  for (const TimePoint origin : origins) EXPECT_EQ(origin, origins[0]);
 }
 
 TEST(Trace, HasATrackForEachRankAndBothEndsOfAnArrow) {
