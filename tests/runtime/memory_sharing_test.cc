@@ -93,7 +93,7 @@ TEST(MemorySharing, WithoutRoomIsGivenUpOrRefused) {
   const MemorySharing none = WithRoom(Of(2), sharing, 501, world);
   EXPECT_FALSE(none.on());
   EXPECT_THAT(none.text,
-              HasSubstr("copied: the ranks beside rank 0 need 1,002 B of shared memory"));
+              HasSubstr("copied: the ranks on the node of rank 0 need 1,002 B of shared memory"));
   const ParallelOptions on = Of(2, 0, SharedMemory::kOn);
   EXPECT_THAT(MessageOf([&] { WithRoom(on, sharing, 501, world); }),
               HasSubstr("parallel.shared_memory = on, but the ranks"));
