@@ -161,8 +161,8 @@ class Communicator {
 
   // Ranks of this group with equal numbers in `nodes`, none of them negative, by rank, lend each
   // other blocks; empty: none do, as at first. Holds for this group and those split from it or that
-  // it was split from, whose other ranks share nothing. Every
-  // rank says the same, while nothing is under way, and no finer than FindMemoryNodes() finds.
+  // it was split from, whose other ranks share nothing. Every rank says the same, while nothing is
+  // under way, and puts no ranks together that FindMemoryNodes() keeps apart.
   void ShareMemory(const std::vector<int>& nodes);
   // What was said, by rank of this group; empty where no two of its ranks share memory.
   std::vector<int> MemoryNodes() const;
