@@ -1,7 +1,7 @@
 // The kernel table: what one device can compute. A step is one program run against a table.
 //
 // cpu/ computes on this machine's cores, dry/ does no work and stands for another table when the
-// step is only planned, cuda/ will compute on GPUs. Tables neither check, count nor allocate:
+// step is only planned, cuda/ computes on GPUs. Tables neither check, count nor allocate:
 // Kernels (kernels.h) does that once, in front of every table.
 //
 // Work is ordered: each call sees the results of the calls before it. A table may return before the
@@ -37,6 +37,7 @@ class KernelTable {
   // Scratch a call needs, in bytes: pure functions of shapes, the same for the dry table.
   virtual int64_t MatMulScratchBytes(const MatMulArgs&) const = 0;
   virtual int64_t RmsNormBackwardScratchBytes(const RmsNormBackwardArgs&) const = 0;
+  virtual int64_t MaskedSoftmaxScratchBytes(const MaskedSoftmaxArgs&) const = 0;
   virtual int64_t AttentionForwardStateBytes(const AttentionProblem&) const = 0;
   virtual int64_t AttentionForwardScratchBytes(const AttentionProblem&,
                                                int64_t key_tokens) const = 0;
@@ -52,7 +53,7 @@ class KernelTable {
   virtual void Rope(const RopeArgs&) = 0;
   virtual void SwiGlu(const SwiGluArgs&) = 0;
   virtual void SwiGluBackward(const SwiGluBackwardArgs&) = 0;
-  virtual void MaskedSoftmax(const MaskedSoftmaxArgs&) = 0;
+  virtual void MaskedSoftmax(const MaskedSoftmaxArgs&, View scratch) = 0;
   virtual void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs&) = 0;
   virtual void Embedding(const EmbeddingArgs&) = 0;
   virtual void EmbeddingBackward(const EmbeddingBackwardArgs&) = 0;

@@ -15,13 +15,6 @@ std::string HostName() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
 }
 
-// Spelled out only where something failed, so its own calls may fail too.
-std::string DescribeCurrentDevice() {
-  int device = -1;
-  if (cudaGetDevice(&device) != cudaSuccess) return "no device, " + HostName();
-  return fmt::format("device {}, {}", device, HostName());
-}
-
 int Attribute(cudaDeviceAttr attribute, int device) {
   int value = 0;
   CheckCuda(cudaDeviceGetAttribute(&value, attribute, device), "cudaDeviceGetAttribute");
@@ -30,13 +23,23 @@ int Attribute(cudaDeviceAttr attribute, int device) {
 
 }  // namespace
 
+// Spelled out only where something failed, so its own calls may fail too.
+std::string DescribeCurrentDevice() {
+  int device = -1;
+  if (cudaGetDevice(&device) != cudaSuccess) return "no device, " + HostName();
+  return fmt::format("device {}, {}", device, HostName());
+}
+
+std::string PlaceText(const std::source_location& place) {
+  return fmt::format("{}:{}", std::filesystem::path(place.file_name()).filename().string(),
+                     place.line());
+}
+
 void CheckCuda(cudaError_t status, std::string_view call, std::source_location place) {
   if (status == cudaSuccess) [[likely]]
     return;
-  const std::string where = DescribeCurrentDevice();
-  ThrowSystemError("{} failed on {} at {}:{}: {} ({})", call, where,
-                   std::filesystem::path(place.file_name()).filename().string(), place.line(),
-                   cudaGetErrorString(status), cudaGetErrorName(status));
+  ThrowSystemError("{} failed on {} at {}: {} ({})", call, DescribeCurrentDevice(),
+                   PlaceText(place), cudaGetErrorString(status), cudaGetErrorName(status));
 }
 
 int DeviceCount() {

@@ -17,6 +17,10 @@ namespace annulus::kernels::cuda {
 void CheckCuda(cudaError_t status, std::string_view call,
                std::source_location place = std::source_location::current());
 
+// The parts of such a message, for the libraries that run on a device.
+std::string DescribeCurrentDevice();  // as in "device 0, node-7"
+std::string PlaceText(const std::source_location& place);
+
 // Devices that this process sees; 0 where there is no driver or no device.
 int DeviceCount();
 // Why DeviceCount() is 0, in CUDA's words; empty where it is not.
