@@ -1,6 +1,7 @@
 // The kernels behind attention.h, one function per kernel and pass. Each puts one fold on a stream.
 //
-// Shapes are those of FoldShape; T is bf16 where a name says Mma or Hopper, else that of the problem.
+// Shapes are those of FoldShape; T is bf16 where a name says Mma or Hopper, else that of the
+// problem.
 #pragma once
 
 #include <cuda_runtime.h>

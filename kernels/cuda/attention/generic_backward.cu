@@ -2,12 +2,11 @@
 //
 // Two kernels of one tiling, 64 queries x 64 keys in 256 threads: one has a tile of keys of one
 // key/value head to itself and walks the queries of all heads that read it, for dK and dV; one has
-// a tile of queries and walks the keys, for dQ. Either computes S and dP, summed over D in chunks of
-// 32; gradients are made 64 of D at a time and live in memory, which fits any D.
-// FLOPs per (query, key) of a tile: 8 D for keys, 6 D for queries. Bytes per tile and block: Q, K, V
-// and dO once, dO and Q (K) once more, the gradients of 64 rows read and written.
-// Shared memory: three (two) tiles of 64 x 68 f32, 51 (34) KiB. Registers: 3 x 16 products and 64
-// of operands.
+// a tile of queries and walks the keys, for dQ. Either computes S and dP, summed over D in chunks
+// of 32; gradients are made 64 of D at a time and live in memory, which fits any D. FLOPs per
+// (query, key) of a tile: 8 D for keys, 6 D for queries. Bytes per tile and block: Q, K, V and dO
+// once, dO and Q (K) once more, the gradients of 64 rows read and written. Shared memory: three
+// (two) tiles of 64 x 68 f32, 51 (34) KiB. Registers: 3 x 16 products and 64 of operands.
 #include "kernels/cuda/attention/generic_tile.h"
 #include "kernels/cuda/launch.h"
 
@@ -49,18 +48,17 @@ __device__ __forceinline__ void Recompute(const BackwardFold<T>& p, const Pairin
   const int64_t first =
       (static_cast<int64_t>(at.batch) * p.shape.heads + at.head) * p.shape.query_tokens +
       at.queries.token;
+  const unsigned allowed = GenericAllowed(p.mask, at.queries, {at.keys, at.visibility});
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int row = 4 * thread.y + i;
     const bool exists = row < at.queries.count;
     const float lse2 = exists ? p.lse2[first + row] : INFINITY;
     const float delta = exists ? p.delta[first + row] : 0;
-    const KeyRange range = KeysOf(p.mask, at.queries, row);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const bool allowed = GenericAllows(p.mask, at.visibility, at.queries, at.keys, range, row,
-                                         4 * thread.x + j);
-      weights[i][j] = allowed ? exp2f(weights[i][j] * scale2 - lse2) : 0;
+      const bool is = (allowed >> (4 * i + j) & 1) != 0;
+      weights[i][j] = is ? exp2f(weights[i][j] * scale2 - lse2) : 0;
       gradients[i][j] = weights[i][j] * (gradients[i][j] - delta) * scale;
     }
   }
@@ -127,7 +125,8 @@ __global__ void __launch_bounds__(kGenericThreads)
   float* room = gradients + kGenericTileFloats;
   const FoldShape& s = p.shape;
   const int head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
-  const Tile queries = TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), kGenericTile);
+  const Tile queries =
+      TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), kGenericTile);
   // dq is [B,H,T,D]: one head of B * H sequences.
   const GenericRows<float> dq(p.dq, s.query_tokens, 1, batch * s.heads + head, 0, queries,
                               s.head_dim);
@@ -158,9 +157,8 @@ void GenericBackwardFold(const BackwardLaunch<T>& launch) {
   BackwardFold<T> fold = launch.fold;
   fold.queries = CutIntoTiles(launch.queries, kGenericTile);
   fold.keys = CutIntoTiles(launch.keys, kGenericTile);
-  Launch(GenericBackwardKeysKernel<T>,
-         ShapeOf(launch, fold.keys.tiles(), fold.shape.kv_heads, 3), launch.stream,
-         "attention backward of keys (generic)", fold);
+  Launch(GenericBackwardKeysKernel<T>, ShapeOf(launch, fold.keys.tiles(), fold.shape.kv_heads, 3),
+         launch.stream, "attention backward of keys (generic)", fold);
   Launch(GenericBackwardQueriesKernel<T>,
          ShapeOf(launch, fold.queries.tiles(), fold.shape.heads, 2), launch.stream,
          "attention backward of queries (generic)", fold);

@@ -1,11 +1,11 @@
 // Forward folds by f32 FMAs: f32 problems, and bf16 ones that tensor cores have no tile for.
 //
-// Tiling: a block of 256 threads takes 64 queries of one head and walks the tiles of 64 keys that the
-// mask lets it see. Scores are summed over D in chunks of 32; outputs are made 64 of D at a time and
-// live in the state, in memory, which fits any D: 16 bytes of traffic, to L2 mostly, per 256 FLOPs.
-// FLOPs: 4 D per (query, key) of a tile. Bytes per tile and block: Q and K once, V once, the outputs
-// of 64 queries read and written.
-// Shared memory: two tiles of 64 x 68 f32, 34 KiB. Registers: 2 x 16 products and 64 of operands.
+// Tiling: a block of 256 threads takes 64 queries of one head and walks the tiles of 64 keys that
+// the mask lets it see. Scores are summed over D in chunks of 32; outputs are made 64 of D at a
+// time and live in the state, in memory, which fits any D: 16 bytes of traffic, to L2 mostly, per
+// 256 FLOPs. FLOPs: 4 D per (query, key) of a tile. Bytes per tile and block: Q and K once, V once,
+// the outputs of 64 queries read and written. Shared memory: two tiles of 64 x 68 f32, 34 KiB.
+// Registers: 2 x 16 products and 64 of operands.
 #include "kernels/cuda/attention/generic_tile.h"
 #include "kernels/cuda/launch.h"
 
@@ -27,7 +27,6 @@ __device__ __forceinline__ float HalfWarpSum(float x) {
 
 // The running softmax of a thread's four rows, the same in all 16 threads of a row.
 struct FourRows {
-  KeyRange keys[4];
   float max[4];
   float sum[4];
   float factor[4];  // what outputs so far are to be multiplied by
@@ -40,7 +39,6 @@ struct FourRows {
     for (int i = 0; i < 4; ++i) {
       const int row = 4 * at.y + i;
       const bool exists = row < queries.count;
-      keys[i] = KeysOf(p.mask, queries, row);
       max[i] = exists ? p.max[first + row] : -INFINITY;
       sum[i] = exists ? p.sum[first + row] : 0;
     }
@@ -72,7 +70,8 @@ __global__ void __launch_bounds__(kGenericThreads)
   const GenericThread at;
   const FoldShape& s = p.shape;
   const int head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
-  const Tile queries = TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), kGenericTile);
+  const Tile queries =
+      TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), kGenericTile);
   const int64_t first =
       (static_cast<int64_t>(batch) * s.heads + head) * s.query_tokens + queries.token;
   const GenericRows<const T> q(p.q, s.query_tokens, s.heads, batch, head, queries, s.head_dim);
@@ -88,14 +87,11 @@ __global__ void __launch_bounds__(kGenericThreads)
     };
     Products scores;
     GenericRowsTimesRows(scores, q, head_rows(p.k), room);
+    const unsigned allowed = GenericAllowed(p.mask, queries, keys);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const bool allowed = GenericAllows(p.mask, keys.visibility, queries, keys.tile,
-                                           rows.keys[i], 4 * at.y + i, 4 * at.x + j);
-        scores[i][j] = allowed ? scores[i][j] * scale2 : -INFINITY;
-      }
+    for (int i = 0; i < 16; ++i) {
+      float& x = scores[i / 4][i % 4];
+      x = (allowed >> i & 1) != 0 ? x * scale2 : -INFINITY;
     }
     rows.Take(scores);
 #pragma unroll
@@ -127,13 +123,13 @@ void GenericForwardFold(const ForwardLaunch<T>& launch) {
   ForwardFold<T> fold = launch.fold;
   fold.queries = CutIntoTiles(launch.queries, kGenericTile);
   fold.keys = CutIntoTiles(launch.keys, kGenericTile);
-  Launch(GenericForwardKernel<T>,
-         {.grid = dim3(static_cast<unsigned>(fold.queries.tiles()),
-                       static_cast<unsigned>(fold.shape.heads),
-                       static_cast<unsigned>(launch.batch)),
-          .block = kGenericThreads,
-          .shared_bytes = kSharedBytes},
-         launch.stream, "attention forward (generic)", fold);
+  Launch(
+      GenericForwardKernel<T>,
+      {.grid = dim3(static_cast<unsigned>(fold.queries.tiles()),
+                    static_cast<unsigned>(fold.shape.heads), static_cast<unsigned>(launch.batch)),
+       .block = kGenericThreads,
+       .shared_bytes = kSharedBytes},
+      launch.stream, "attention forward (generic)", fold);
 }
 
 template void GenericForwardFold(const ForwardLaunch<float>&);

@@ -73,22 +73,25 @@ __device__ __forceinline__ void LoadAcross(float* to, const GenericRows<const T>
   constexpr int kEach = kGenericChunk * kGenericTile / kGenericThreads;
   const int row = static_cast<int>(threadIdx.x) % kGenericTile;
   const int first = static_cast<int>(threadIdx.x) / kGenericTile * kEach;
-#pragma unroll 2
-  for (int i = 0; i < kEach; ++i) {
-    const int d = first + i;
-    const bool exists = row < rows.count && begin + d < rows.dim;
-    to[d * kGenericRow + row] = exists ? ReadFloat(rows.data + row * rows.stride + begin + d) : 0;
-  }
+  const int exist = row < rows.count ? rows.dim - begin - first : 0;
+  const T* from = rows.data + row * rows.stride + begin + first;
+  to += first * kGenericRow + row;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) to[i * kGenericRow] = i < exist ? ReadFloat(from + i) : 0;
 }
 
 // to[row][d] = rows [row][begin + d], d < kGenericTile.
 template <class T>
 __device__ __forceinline__ void LoadAlong(float* to, const GenericRows<const T>& rows, int begin) {
+  constexpr int kApart = kGenericThreads / kGenericTile;
   const int d = static_cast<int>(threadIdx.x) % kGenericTile;
-  for (int row = static_cast<int>(threadIdx.x) / kGenericTile; row < kGenericTile;
-       row += kGenericThreads / kGenericTile) {
-    const bool exists = row < rows.count && begin + d < rows.dim;
-    to[row * kGenericRow + d] = exists ? ReadFloat(rows.data + row * rows.stride + begin + d) : 0;
+  const int first = static_cast<int>(threadIdx.x) / kGenericTile;
+  const int exist = begin + d < rows.dim ? rows.count - first : 0;
+  const T* from = rows.data + first * rows.stride + begin + d;
+  to += first * kGenericRow + d;
+#pragma unroll 4
+  for (int i = 0; i < kGenericTile; i += kApart) {
+    to[i * kGenericRow] = i < exist ? ReadFloat(from + i * rows.stride) : 0;
   }
 }
 
@@ -124,13 +127,20 @@ __device__ __forceinline__ void ForEachWeightedSum(const float* p, const Generic
   }
 }
 
-// Whether query row 4 y + i may attend to key 4 x + j.
-__device__ __forceinline__ bool GenericAllows(const DeviceMask& mask, Visibility visibility,
-                                              const Tile& queries, const Tile& keys,
-                                              const KeyRange& range, int row, int column) {
-  if (column >= keys.count || row >= queries.count) return false;
-  return visibility == Visibility::kAll ||
-         Allows(mask, visibility, range, queries.at(row), keys.at(column));
+// Bit 4 i + j: query row 4 y + i of a tile may attend to its key 4 x + j.
+__device__ __forceinline__ unsigned GenericAllowed(const DeviceMask& mask, const Tile& queries,
+                                                   const VisibleTile& keys) {
+  const GenericThread at;
+  unsigned bits = 0;
+#pragma unroll 1
+  for (int pair = 0; pair < 16; ++pair) {
+    const int row = 4 * at.y + pair / 4, key = keys.tile.at(4 * at.x + pair % 4);
+    const bool allowed =
+        4 * at.x + pair % 4 < keys.tile.count && KeysOf(mask, queries, row).Has(key) &&
+        (keys.visibility != Visibility::kBlocks || Selects(mask.blocks, queries.at(row), key));
+    bits |= static_cast<unsigned>(allowed) << pair;
+  }
+  return bits;
 }
 
 }  // namespace annulus::kernels::cuda

@@ -1,7 +1,7 @@
 // How an attention is cut into tiles, as plain data that kernels take by value.
 //
-// Positions are 32 bits on the device. A tile is consecutive tokens of one run, so that position and
-// token follow from an index by one multiplication; no tile crosses a run.
+// Positions are 32 bits on the device. A tile is consecutive tokens of one run, so that position
+// and token follow from an index by one multiplication; no tile crosses a run.
 #pragma once
 
 #include <cstdint>

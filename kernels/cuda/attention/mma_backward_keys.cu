@@ -68,25 +68,41 @@ class GroupWalk {
   int heads_, head_ = 0;
 };
 
-// s and dp [16 keys x kPassing queries] to p and ds.
+// Scores [16 keys x kPassing queries] to -inf where the pair is not allowed.
 template <int kPassing>
-__device__ __forceinline__ void ToGradients(const BackwardFold<BFloat16>& p, const Tile& keys,
+__device__ __forceinline__ void MaskKeyRows(const BackwardFold<BFloat16>& p, const Tile& keys,
                                             const QueryRows<kPassing>& rows, Visibility visibility,
-                                            int first_key, float (&s)[kPassing / 8][4],
-                                            float (&dp)[kPassing / 8][4]) {
-  const float scale2 = p.shape.scale * kLog2E;
-  ForEachPair<kPassing / 8>([&](int n, int half, int row, int column) {
+                                            int first_key, float (&s)[kPassing / 8][4]) {
+  if (visibility == Visibility::kAll) return;
+  const int row = first_key + Lane().row;
+  const int key[2] = {keys.at(row), keys.at(row + 8)};
+  ForEachPair<kPassing / 8>([&](int n, int half, int, int column) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const int query = column + e;
-      float& score = s[n][2 * half + e];
-      if (visibility != Visibility::kAll) {
-        const KeyRange range{rows.first_key[query], rows.last_key[query]};
-        const bool allowed = Allows(p.mask, visibility, range, rows.position[query],
-                                    keys.at(first_key + row));
-        if (!allowed) score = -INFINITY;
-      }
-      ToGradient({rows.lse2[query], rows.delta[query]}, scale2, score, dp[n][2 * half + e]);
+      const KeyRange range{rows.first_key[column + e], rows.last_key[column + e]};
+      if (!range.Has(key[half])) s[n][2 * half + e] = -INFINITY;
+    }
+  });
+  if (visibility != Visibility::kBlocks) return;
+  const uint64_t selected = BitsOf<kPassing / 8>([&](int half, int, int column) {
+    return Selects(p.mask.blocks, rows.position[column], half == 0 ? key[0] : key[1]);
+  });
+#pragma unroll
+  for (int i = 0; i < kPassing / 2; ++i) {
+    if ((selected >> i & 1) == 0) s[i / 4][i % 4] = -INFINITY;
+  }
+}
+
+// s and dp [16 keys x kPassing queries] to p and ds.
+template <int kPassing>
+__device__ __forceinline__ void ToGradients(const QueryRows<kPassing>& rows, float scale2,
+                                            float (&s)[kPassing / 8][4],
+                                            float (&dp)[kPassing / 8][4]) {
+  ForEachPair<kPassing / 8>([&](int n, int half, int, int column) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      ToGradient({rows.lse2[column + e], rows.delta[column + e]}, scale2, s[n][2 * half + e],
+                 dp[n][2 * half + e]);
     }
   });
 }
@@ -102,7 +118,8 @@ __device__ __forceinline__ void AddRows(const float (&acc)[kDim / 8][4], float f
     if (row >= rows || column >= at.dim) return;
     auto* pair = reinterpret_cast<float2*>(first + row * stride + column);
     const float2 before = *pair;
-    *pair = {fmaf(factor, acc[n][2 * half], before.x), fmaf(factor, acc[n][2 * half + 1], before.y)};
+    *pair = {fmaf(factor, acc[n][2 * half], before.x),
+             fmaf(factor, acc[n][2 * half + 1], before.y)};
   });
 }
 
@@ -150,7 +167,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
     Clear(dp);
     RowsTimesRows<kDim, kPassing>(s, k, first_key, q);
     RowsTimesRows<kDim, kPassing>(dp, k + Shape::kStayingBytes, first_key, dout);
-    ToGradients<kPassing>(p, keys, rows[stage], step.queries.visibility, first_key, s, dp);
+    MaskKeyRows<kPassing>(p, keys, rows[stage], step.queries.visibility, first_key, s);
+    ToGradients<kPassing>(rows[stage], p.shape.scale * kLog2E, s, dp);
     PackRows(s, packed);
     AddTimesTile<kDim>(dv, packed, dout);
     PackRows(dp, packed);

@@ -2,11 +2,10 @@
 //
 // Tiling: that of the forward pass, with dO beside Q and dQ in place of O: a block of 8 warps takes
 // 128 queries of one head and walks the tiles of keys (64 at D = 64, 32 at 128) that the mask lets
-// it see. It computes S and dP once more, where other kernels add dQ up by atomics while they compute
-// dK and dV: 14 instead of 10 D FLOPs per (query, key) in the whole backward pass, for bits that are
-// the same run after run and no traffic of partial sums.
-// FLOPs: 6 D per (query, key) of a tile. Bytes per block: 4 * 128 D of Q and dO; 4 D per key that
-// passes, from L2; 8 * 128 D of dQ.
+// it see. It computes S and dP once more, where other kernels add dQ up by atomics while they
+// compute dK and dV: 14 instead of 10 D FLOPs per (query, key) in the whole backward pass, for bits
+// that are the same run after run and no traffic of partial sums. FLOPs: 6 D per (query, key) of a
+// tile. Bytes per block: 4 * 128 D of Q and dO; 4 D per key that passes, from L2; 8 * 128 D of dQ.
 // Shared memory: 96 KiB at D = 128, 64 at 64. Registers: dQ D / 2, S and dP kPassing.
 #include "kernels/cuda/attention/mma_backward.h"
 #include "kernels/cuda/attention/online_softmax.h"
@@ -37,7 +36,8 @@ __device__ __forceinline__ void AddQueryRows(const float (&acc)[kDim / 8][4], fl
     if (row >= block.rows || column >= block.dim) return;
     auto* pair = reinterpret_cast<float2*>(dq + (block.first + row) * block.dim + column);
     const float2 before = *pair;
-    *pair = {fmaf(factor, acc[n][2 * half], before.x), fmaf(factor, acc[n][2 * half + 1], before.y)};
+    *pair = {fmaf(factor, acc[n][2 * half], before.x),
+             fmaf(factor, acc[n][2 * half + 1], before.y)};
   });
 }
 

@@ -1,9 +1,9 @@
 // Products of warps on bf16 tensor cores, from tiles in shared memory (mma.sync m16n8k16).
 //
 // A tile is rows of kDim bf16; the 16-byte chunks of a row are permuted by exclusive or with the
-// row's index modulo 8, so that neither ldmatrix nor cp.async meets a bank conflict. Accumulators are
-// those of m16n8: acc[n][0..1] are row g, columns 8 n + t, t + 1 and acc[n][2..3] row g + 8, where
-// g = lane / 4 and t = 2 (lane % 4).
+// row's index modulo 8, so that neither ldmatrix nor cp.async meets a bank conflict. Accumulators
+// are those of m16n8: acc[n][0..1] are row g, columns 8 n + t, t + 1 and acc[n][2..3] row g + 8,
+// where g = lane / 4 and t = 2 (lane % 4).
 #pragma once
 
 #include "kernels/base/bfloat16.h"
@@ -25,8 +25,8 @@ __device__ __forceinline__ uint32_t ChunkOffset(int row, int chunk) {
 }
 
 // The address of chunk `half`, 0 or 1, of a row of the tile at `tile`. That of chunk 2 k + half is
-// this one xor k * 32, and 16 rows further is 16 rows of bytes more, whatever k is: tiles are aligned
-// to their rows.
+// this one xor k * 32, and 16 rows further is 16 rows of bytes more, whatever k is: tiles are
+// aligned to their rows.
 template <int kDim>
 __device__ __forceinline__ uint32_t ChunkAddress(uint32_t tile, int row, int half) {
   return tile + ChunkOffset<kDim>(row, half);
@@ -51,8 +51,8 @@ struct TensorHead {
   // Rows from `token` on, of which `rows` exist.
   __device__ __forceinline__ TileSource Rows(const BFloat16* tensor, int token, int rows) const {
     const int64_t stride = static_cast<int64_t>(heads) * dim;
-    const int64_t first = (static_cast<int64_t>(batch) * tokens + token) * stride +
-                          static_cast<int64_t>(head) * dim;
+    const int64_t first =
+        (static_cast<int64_t>(batch) * tokens + token) * stride + static_cast<int64_t>(head) * dim;
     return {tensor + first, stride, rows, dim};
   }
 };
@@ -146,8 +146,24 @@ __device__ __forceinline__ void Clear(float (&acc)[kTiles][4]) {
   }
 }
 
-// Calls visit(n, half, row, column) for every pair of neighbours acc[n][2 half], acc[n][2 half + 1],
-// which are columns `column` and the next of `row`.
+// Bit 4 n + i is set where allowed(half, row, column) of acc[n][i] is. In a loop, not unrolled: for
+// what takes many instructions to say.
+template <int kTiles, class Allowed>
+__device__ __forceinline__ uint64_t BitsOf(Allowed allowed) {
+  static_assert(4 * kTiles <= 64);
+  const Lane lane;
+  uint64_t bits = 0;
+#pragma unroll 1
+  for (int i = 0; i < 4 * kTiles; ++i) {
+    const int half = (i >> 1) & 1;
+    const bool is = allowed(half, lane.row + 8 * half, (i >> 2) * 8 + lane.column + (i & 1));
+    bits |= static_cast<uint64_t>(is) << i;
+  }
+  return bits;
+}
+
+// Calls visit(n, half, row, column) for every pair of neighbours acc[n][2 half], acc[n][2 half +
+// 1], which are columns `column` and the next of `row`.
 template <int kTiles, class Visit>
 __device__ __forceinline__ void ForEachPair(Visit visit) {
   const Lane lane;

@@ -29,15 +29,21 @@ template <int kTiles>
 __device__ __forceinline__ void MaskScores(const DeviceMask& mask, const TwoRows& rows,
                                            const VisibleTile& keys, float (&scores)[kTiles][4]) {
   if (keys.visibility == Visibility::kAll && keys.tile.count == 8 * kTiles) return;
+  const KeyColumns columns[2] = {{rows.keys[0], keys.tile}, {rows.keys[1], keys.tile}};
   ForEachPair<kTiles>([&](int n, int half, int, int column) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const int key = keys.tile.at(column + e);
-      const bool allowed = column + e < keys.tile.count &&
-                           Allows(mask, keys.visibility, rows.keys[half], rows.query[half], key);
-      if (!allowed) scores[n][2 * half + e] = -INFINITY;
+      if (!columns[half].Has(column + e)) scores[n][2 * half + e] = -INFINITY;
     }
   });
+  if (keys.visibility != Visibility::kBlocks) return;
+  const uint64_t selected = BitsOf<kTiles>([&](int half, int, int column) {
+    return Selects(mask.blocks, half == 0 ? rows.query[0] : rows.query[1], keys.tile.at(column));
+  });
+#pragma unroll
+  for (int i = 0; i < 4 * kTiles; ++i) {
+    if ((selected >> i & 1) == 0) scores[i / 4][i % 4] = -INFINITY;
+  }
 }
 
 struct OnlineSoftmax {

@@ -3,13 +3,12 @@
 // Bytes per row: begin of the forward 8; its finish 4 D read, D elements written; begin of the
 // backward 2 D elements read, 4 D + 8 written; its finish 4 D read, D elements written. FLOPs: D to
 // 2 D. All are bound by memory.
-#include "kernels/cuda/attention/row_passes.h"
-
 #include <algorithm>
 
 #include "kernels/cuda/attention/float_access.h"
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/geometry.h"
+#include "kernels/cuda/attention/row_passes.h"
 #include "kernels/cuda/attention/state.h"
 #include "kernels/cuda/launch.h"
 
@@ -100,7 +99,8 @@ __global__ void FinishForwardKernel(const __grid_constant__ ForwardRows<T> p) {
   const bool any = max != -INFINITY;
   const float factor = 1 / sum;
   const float* from = p.accumulated + row.index * dim;
-  for (int d = lane; d < dim; d += 32) WriteFloat(any ? from[d] * factor : 0, p.out + row.element + d);
+  for (int d = lane; d < dim; d += 32)
+    WriteFloat(any ? from[d] * factor : 0, p.out + row.element + d);
   if (lane == 0) p.lse[row.index] = any ? max * kLn2 + logf(sum) : -INFINITY;
 }
 
@@ -197,7 +197,7 @@ void FinishForwardRows(const AttentionForwardArgs& args, View out, View lse, cud
   const AttentionProblem& p = args.problem;
   const ForwardState state(p, args.state.data);
   WithElement(p.dtype, [&]<class T>(T) {
-    const ForwardRows<T> rows{FoldShape(p, 0), AllRows(p),  state.out,       state.max,
+    const ForwardRows<T> rows{FoldShape(p, 0), AllRows(p),  state.out,      state.max,
                               state.sum,       out.As<T>(), lse.As<float>()};
     Launch(FinishForwardKernel<T>, RowsByWarp(rows.rows), stream, "attention forward finish", rows);
   });

@@ -1,8 +1,8 @@
 // Which tiles and which pairs of a fold a mask allows, on the device.
 //
 // Both ends of a query's range of keys ascend with its position (mask.h). So the keys of a tile of
-// queries lie between the first query's first and the last query's last, and the queries of a tile of
-// keys are found by bisection. Functions called Warp... are called by whole warps alike.
+// queries lie between the first query's first and the last query's last, and the queries of a tile
+// of keys are found by bisection. Functions called Warp... are called by whole warps alike.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
@@ -115,20 +115,31 @@ __device__ __forceinline__ Visibility WarpVisibility(const DeviceMask& mask, con
   if (bounds.real == 0 || first > bounds.high_last || last < bounds.low_first) {
     return Visibility::kNone;
   }
-  const bool all = bounds.real == queries.count && bounds.high_first <= first &&
-                   last <= bounds.low_last;
+  const bool all =
+      bounds.real == queries.count && bounds.high_first <= first && last <= bounds.low_last;
   if (mask.kind != MaskKind::kBlockSparse) return all ? Visibility::kAll : Visibility::kRanges;
   const Visibility blocks = WarpBlocksVisibility(mask.blocks, queries, bounds.real, keys);
   return all && blocks == Visibility::kRanges ? Visibility::kAll : blocks;
 }
 
-// Of one pair, in a tile whose visibility is kRanges or kBlocks.
-__device__ __forceinline__ bool Allows(const DeviceMask& mask, Visibility visibility,
-                                       const KeyRange& range, int query, int key) {
-  if (!range.Has(key)) return false;
-  if (visibility != Visibility::kBlocks) return true;
-  return mask.blocks.Selects(query / mask.blocks.block_tokens, key / mask.blocks.block_tokens);
+// Whether the block pattern selects a pair.
+__device__ __forceinline__ bool Selects(const BlockPattern& blocks, int query, int key) {
+  return blocks.Selects(query / blocks.block_tokens, key / blocks.block_tokens);
 }
+
+// Those keys of a tile, by index, that a range holds: [begin, end).
+struct KeyColumns {
+  int begin;
+  int end;
+
+  __device__ __forceinline__ KeyColumns(const KeyRange& range, const Tile& keys) {
+    begin =
+        range.first <= keys.start ? 0 : (range.first - keys.start + keys.stride - 1) / keys.stride;
+    end =
+        range.last < keys.start ? 0 : min(keys.count, (range.last - keys.start) / keys.stride + 1);
+  }
+  __device__ __forceinline__ bool Has(int column) const { return begin <= column && column < end; }
+};
 
 // A tile to be computed. Visibility kNone: there is no more.
 struct VisibleTile {
@@ -205,9 +216,8 @@ class QueryTileWalk {
     while (low < high) {
       const int middle = (low + high) / 2, position = run.start + middle * run.stride;
       const KeyRange range = KeysOf(mask_, position, run.token + middle);
-      const bool found =
-          position >= mask_.length ||
-          (past ? range.first > keys_.at(keys_.count - 1) : range.last >= keys_.start);
+      const bool found = position >= mask_.length || (past ? range.first > keys_.at(keys_.count - 1)
+                                                           : range.last >= keys_.start);
       if (found) {
         high = middle;
       } else {
