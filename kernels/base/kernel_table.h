@@ -5,10 +5,13 @@
 // Kernels (kernels.h) does that once, in front of every table.
 //
 // Work is ordered: each call sees the results of the calls before it. A table may return before the
-// work is done (a GPU stream); SumOfSquares, Sum and CopyToHost wait for it.
+// work is done (a GPU stream); SumOfSquares, Sum, CopyToHost and Wait wait for it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,9 @@ struct KernelChoice {
   std::string kernel;
   std::string reason;
 };
+
+// Memory of the host, with what gives it back.
+using HostMemory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
 
 class KernelTable {
  public:
@@ -84,6 +90,15 @@ class KernelTable {
   virtual void CopyStrided(const CopyStridedArgs&) = 0;
   virtual void CopyFromHost(const void* from, View to) = 0;
   virtual void CopyToHost(ConstView from, void* to) = 0;
+
+  // Host memory that copies to and from this table's are fastest with, for what stages them
+  // all through a run. Must be given back before the table ends.
+  virtual HostMemory AllocateHost(int64_t bytes) {
+    return {new std::byte[static_cast<size_t>(bytes)], std::default_delete<std::byte[]>()};
+  }
+
+  // Returns when all work so far is done.
+  virtual void Wait() {}
 
   // Reductions of f32 in a fixed order, accumulated in float64.
   virtual double SumOfSquares(ConstView) = 0;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <iterator>
 
 namespace annulus::kernels::cuda {
 
@@ -13,7 +15,33 @@ HostCopies::HostCopies()
   }
 }
 
+HostMemory HostCopies::Allocate(int64_t bytes) {
+  PinnedMemory pinned = ReservePinnedMemory(bytes, "messages");
+  std::byte* const memory = pinned.release();
+  if (memory != nullptr) pinned_bytes_[memory] = bytes;
+  return {memory, [this](std::byte* given_back) {
+            pinned_bytes_.erase(given_back);
+            FreePinnedMemory()(given_back);
+          }};
+}
+
+bool HostCopies::IsPinned(const void* memory, int64_t bytes) const {
+  const auto* const begin = static_cast<const std::byte*>(memory);
+  const auto after = pinned_bytes_.upper_bound(begin);
+  if (after == pinned_bytes_.begin()) return false;
+  const auto& [base, size] = *std::prev(after);
+  return begin + bytes <= base + size;
+}
+
+void HostCopies::CopyDirectly(const void* from, void* to, int64_t bytes, cudaStream_t stream) {
+  CheckCuda(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream),
+            "cudaMemcpyAsync of pinned memory");
+  direct_.Record(stream);
+  direct_.Wait();
+}
+
 void HostCopies::ToDevice(const void* from, void* to, int64_t bytes, cudaStream_t stream) {
+  if (bytes > 0 && IsPinned(from, bytes)) return CopyDirectly(from, to, bytes, stream);
   for (int64_t done = 0; done < bytes; done += kChunkBytes) {
     const auto count = static_cast<size_t>(std::min(kChunkBytes, bytes - done));
     Chunk& chunk = chunks_[next_];
@@ -28,6 +56,7 @@ void HostCopies::ToDevice(const void* from, void* to, int64_t bytes, cudaStream_
 }
 
 void HostCopies::ToHost(const void* from, void* to, int64_t bytes, cudaStream_t stream) {
+  if (bytes > 0 && IsPinned(to, bytes)) return CopyDirectly(from, to, bytes, stream);
   const auto part = [&](int64_t begin) {
     return static_cast<size_t>(std::min(kChunkBytes, bytes - begin));
   };

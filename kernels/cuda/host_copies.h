@@ -1,5 +1,6 @@
-// Copies between a device and any memory of the host, through pinned chunks: while one is on the
-// wire, the host fills or empties the other.
+// Copies between a device and the host. Memory that was allocated here is pinned, and copied as it
+// is; any other goes through pinned chunks: while one is on the wire, the host fills or empties the
+// other.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,7 +8,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 
+#include "kernels/base/kernel_table.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/device_memory.h"
 
@@ -17,6 +21,9 @@ namespace annulus::kernels::cuda {
 class HostCopies {
  public:
   HostCopies();
+
+  // Pinned memory, to be given back before this ends.
+  HostMemory Allocate(int64_t bytes);
 
   // Returns once `from` may change; the copy may still be under way.
   void ToDevice(const void* from, void* to, int64_t bytes, cudaStream_t stream);
@@ -32,9 +39,15 @@ class HostCopies {
     Event copied;
   };
 
+  // Whether [memory, memory + bytes) was allocated here.
+  bool IsPinned(const void* memory, int64_t bytes) const;
+  void CopyDirectly(const void* from, void* to, int64_t bytes, cudaStream_t stream);
+
   PinnedMemory pinned_;
   std::array<Chunk, kChunks> chunks_;
   size_t next_ = 0;  // the chunk that is used next
+  Event direct_;     // of the copies that need no chunk
+  std::map<const std::byte*, int64_t, std::less<>> pinned_bytes_;  // of what was allocated
 };
 
 }  // namespace annulus::kernels::cuda

@@ -6,7 +6,12 @@
 namespace annulus::kernels::cuda {
 namespace {
 
-AttentionProblem TypicalAttention(DType dtype) { return {.head_dim = 128, .dtype = dtype}; }
+AttentionProblem TypicalAttention(DType dtype) {
+  AttentionProblem problem;
+  problem.head_dim = 128;
+  problem.dtype = dtype;
+  return problem;
+}
 
 // The allowed keys in scratch: where each row's begin, then the segments.
 int64_t FirstBytes(const AllowedKeys& keys) {
@@ -159,6 +164,8 @@ void CudaKernelTable::CopyToHost(ConstView from, void* to) {
   device().copies.ToHost(from.data, to, from.size_bytes(), device().stream.get());
   device().Wait();
 }
+HostMemory CudaKernelTable::AllocateHost(int64_t bytes) { return device().copies.Allocate(bytes); }
+void CudaKernelTable::Wait() { device().Wait(); }
 double CudaKernelTable::SumOfSquares(ConstView view) {
   return device().Reduce(view, Summand::kSquare);
 }
