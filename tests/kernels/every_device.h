@@ -1,5 +1,5 @@
 // Runs a suite once for every device that the test program has: instruction sets of the cores here
-// (core_devices.cc), or CUDA on the emulator (tests/cuda/emulated_devices.cc). Tensors are in the
+// (core_devices.cc), or CUDA on the emulator (tests/cuda/table/emulated_devices.cc). Tensors are in the
 // host's memory whatever the device.
 #pragma once
 

@@ -1,7 +1,7 @@
 // CUDA on the emulator, for tests of every device.
 #include "kernels/cuda/cuda_table.h"
 #include "tests/cuda/emulator/options.h"
-#include "tests/cuda/mirror_table.h"
+#include "tests/cuda/table/mirror_table.h"
 #include "tests/kernels/every_device.h"
 
 namespace annulus::kernels::testing {

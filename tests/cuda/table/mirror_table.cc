@@ -1,4 +1,4 @@
-#include "tests/cuda/mirror_table.h"
+#include "tests/cuda/table/mirror_table.h"
 
 #include <algorithm>
 #include <functional>
