@@ -9,7 +9,7 @@
 namespace annulus::kernels::cuda {
 namespace {
 
-constexpr int kAmpere = 80;
+constexpr int kAmpere = 80, kHopper = 90;
 
 class MaskAndHeadTest : public testing::TestWithParam<std::tuple<DType, MaskKind, int>> {};
 
@@ -30,6 +30,22 @@ INSTANTIATE_TEST_SUITE_P(All, MaskAndHeadTest,
                                   TestName(std::get<1>(test.param)) + "_D" +
                                   std::to_string(std::get<2>(test.param));
                          });
+
+class HopperTest : public testing::TestWithParam<std::tuple<MaskKind, int>> {};
+
+TEST_P(HopperTest, OneBlock) {
+  const auto [kind, head_dim] = GetParam();
+  const Positions tokens({0, 1, 333});
+  AttentionProblem problem = MakeProblem(MakeMask(kind, 333), tokens, head_dim);
+  problem.dtype = DType::kBF16;
+  ExpectAccurateOnDevice(MakeCase(problem, {tokens}, 11), kHopper);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, HopperTest, testing::Combine(testing::ValuesIn(AllMaskKinds()), testing::Values(64, 128)),
+    [](const auto& test) {
+      return TestName(std::get<0>(test.param)) + "_D" + std::to_string(std::get<1>(test.param));
+    });
 
 }  // namespace
 }  // namespace annulus::kernels::cuda

@@ -79,7 +79,8 @@ AttentionKernels ChooseAttention(const AttentionProblem& p, int capability) {
   const bool mma = p.dtype == DType::kBF16 && p.scale > 0 && p.head_dim % 8 == 0 &&
                    p.head_dim <= kLargestMmaHead;
   if (!mma || capability < 80) return AttentionKernels::kGeneric;
-  const bool hopper = capability == 90 && (p.head_dim == 64 || p.head_dim == 128);
+  const bool hopper = capability == 90 && (p.head_dim == 64 || p.head_dim == 128) &&
+                      p.mask.kind != MaskKind::kBlockSparse;
   return hopper ? AttentionKernels::kHopper : AttentionKernels::kMma;
 }
 

@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kGenericThreads)
   // dq is [B,H,T,D]: one head of B * H sequences.
   const GenericRows<float> dq(p.dq, s.query_tokens, 1, batch * s.heads + head, 0, queries,
                               s.head_dim);
-  KeyTileWalk walk(p.mask, queries, p.keys, kGenericTile);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, kGenericTile);
   for (VisibleTile keys = walk.WarpNext(); keys.visibility != Visibility::kNone;
        keys = walk.WarpNext()) {
     const Pairing at{batch, head, queries, keys.tile, keys.visibility};

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   const int first_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const Tile queries =
       TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kStaying);
-  KeyTileWalk walk(p.mask, queries, p.keys, kPassing);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, kPassing);
   VisibleTile keys = walk.WarpNext();
   if (keys.visibility == Visibility::kNone) return;
 

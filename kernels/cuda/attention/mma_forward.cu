@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   const int first_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const Tile queries =
       TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kQueries);
-  KeyTileWalk walk(p.mask, queries, p.keys, Shape::kKeys);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, Shape::kKeys);
   VisibleTile keys = walk.WarpNext();
   if (keys.visibility == Visibility::kNone) return;
 

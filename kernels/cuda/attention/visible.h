@@ -108,7 +108,9 @@ __device__ inline Visibility WarpBlocksVisibility(const BlockPattern& blocks, co
   return __any_sync(0xffffffffu, dropped) ? Visibility::kBlocks : Visibility::kRanges;
 }
 
-// kNone and kAll are never wrong. Requires keys.count > 0.
+// kNone and kAll are never wrong. Requires keys.count > 0 and, without kPatterns, that the mask is
+// no block pattern.
+template <bool kPatterns = true>
 __device__ __forceinline__ Visibility WarpVisibility(const DeviceMask& mask, const Tile& queries,
                                                      const QueryBounds& bounds, const Tile& keys) {
   const int first = keys.start, last = keys.at(keys.count - 1);
@@ -117,7 +119,9 @@ __device__ __forceinline__ Visibility WarpVisibility(const DeviceMask& mask, con
   }
   const bool all =
       bounds.real == queries.count && bounds.high_first <= first && last <= bounds.low_last;
-  if (mask.kind != MaskKind::kBlockSparse) return all ? Visibility::kAll : Visibility::kRanges;
+  if (!kPatterns || mask.kind != MaskKind::kBlockSparse) {
+    return all ? Visibility::kAll : Visibility::kRanges;
+  }
   const Visibility blocks = WarpBlocksVisibility(mask.blocks, queries, bounds.real, keys);
   return all && blocks == Visibility::kRanges ? Visibility::kAll : blocks;
 }
@@ -147,7 +151,9 @@ struct VisibleTile {
   Visibility visibility = Visibility::kNone;
 };
 
-// The tiles of keys that some query of a tile attends to, in ascending order.
+// The tiles of keys that some query of a tile attends to, in ascending order. Without kPatterns,
+// for masks that are no block pattern: it takes few registers.
+template <bool kPatterns = true>
 class KeyTileWalk {
  public:
   __device__ __forceinline__ KeyTileWalk(const DeviceMask& mask, const Tile& queries,
@@ -161,7 +167,7 @@ class KeyTileWalk {
         EnterRun(keys_.run[run_++]);
       }
       const Tile keys = TileOf(keys_.run[run_ - 1], tile_++, size_);
-      const Visibility visibility = WarpVisibility(mask_, queries_, bounds_, keys);
+      const Visibility visibility = WarpVisibility<kPatterns>(mask_, queries_, bounds_, keys);
       if (visibility != Visibility::kNone) return {keys, visibility};
     }
   }
