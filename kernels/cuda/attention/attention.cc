@@ -135,8 +135,13 @@ void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDe
 void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                            const KeyBlockGradient& gradient, const AttentionDevice& device) {
   if (IsEmpty(args.problem, block)) return;
-  if (ChooseAttention(args.problem, device.capability) != AttentionKernels::kGeneric) {
-    return MmaBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+  switch (ChooseAttention(args.problem, device.capability)) {
+    case AttentionKernels::kHopper:
+      return HopperBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+    case AttentionKernels::kMma:
+      return MmaBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+    case AttentionKernels::kGeneric:
+      break;
   }
   if (args.problem.dtype == DType::kF32) {
     GenericBackwardFold(LaunchOf<float>(args, block, gradient, device));

@@ -28,8 +28,7 @@ struct AttentionDevice {
   int capability = 80;  // 10 * major + minor
 };
 
-// The fastest kernels that can take `problem` on a device of this compute capability. Hopper's have
-// no backward of their own yet: the backward of such a problem is kMma's.
+// The fastest kernels that can take `problem` on a device of this compute capability.
 AttentionKernels ChooseAttention(const AttentionProblem& problem, int capability);
 
 // Bytes of state; scratch is none. Pure functions of the problem, the same on every device.

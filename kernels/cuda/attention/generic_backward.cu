@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kGenericThreads)
     return GenericRows<float>(tensor, s.key_tokens, s.kv_heads, batch, kv_head, keys, s.head_dim);
   };
   const GenericRows<float> dk = rows_of(p.dk), dv = rows_of(p.dv);
-  QueryTileWalk walk(p.mask, keys, p.queries, kGenericTile);
+  QueryTileWalk<> walk(p.mask, keys, p.queries, kGenericTile);
   for (int head = kv_head * s.group; head < (kv_head + 1) * s.group; ++head, walk.Restart()) {
     for (VisibleTile queries = walk.WarpNext(); queries.visibility != Visibility::kNone;
          queries = walk.WarpNext()) {

@@ -13,16 +13,13 @@
 // Registers: S 64, P 32, O D / 2 per consumer thread, of 240; the producer gives its own away.
 // (Three consumers at D = 64, with 160 registers, spill.)
 #include "kernels/cuda/attention/folds.h"
+#include "kernels/cuda/attention/hopper_pipeline.h"
 #include "kernels/cuda/attention/hopper_tile.h"
 #include "kernels/cuda/attention/online_softmax.h"
-#include "kernels/cuda/attention/tensor_map.h"
 #include "kernels/cuda/launch.h"
 
 namespace annulus::kernels::cuda {
 namespace {
-
-constexpr int kWarpgroup = 128;  // threads
-constexpr int kStages = 2;
 
 template <int kDimension>
 struct Tiling {
@@ -65,10 +62,6 @@ struct Room {
   __device__ __forceinline__ uint32_t v(uint32_t stage) const { return k(kStages + stage); }
 };
 
-__device__ __forceinline__ uint32_t At(const uint64_t& barrier) {
-  return ptx::SharedAddress(&barrier);
-}
-
 template <class Shape>
 __device__ __forceinline__ void InitBarriers(Notes& notes) {
   constexpr int kConsumerWarps = 4 * Shape::kConsumers;
@@ -80,18 +73,6 @@ __device__ __forceinline__ void InitBarriers(Notes& notes) {
     ptx::MbarrierInit(At(notes.empty_v[s]), kConsumerWarps);
   }
   ptx::FenceMbarrierInit();
-}
-
-// Has the boxes of a tile copied to `to` from row and column on; `full` counts their bytes.
-template <int kBoxes>
-__device__ __forceinline__ void Fetch(const CUtensorMap& map, int column, int row, uint32_t to,
-                                      uint32_t box_bytes, uint32_t full) {
-  ptx::MbarrierArriveExpect(full, kBoxes * box_bytes);
-#pragma unroll
-  for (uint32_t box = 0; box < kBoxes; ++box) {
-    ptx::TmaLoad2d(to + box * box_bytes, &map, column + static_cast<int>(box) * kBoxColumns, row,
-                   full);
-  }
 }
 
 // What a block computes.
@@ -107,13 +88,14 @@ __device__ __forceinline__ void Produce(const ForwardFold<BFloat16>& p, const Ma
   const FoldShape& s = p.shape;
   const bool leads = threadIdx.x % 32 == 0;
   if (leads) {
+    ptx::MbarrierArriveExpect(At(notes.full_q), Shape::kQueryBytes);
     Fetch<Shape::kBoxes>(maps.q, work.head * s.head_dim,
                          work.batch * s.query_tokens + work.queries.token, room.q(),
                          Shape::kQueryBox, At(notes.full_q));
   }
   const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_tokens;
   KeyTileWalk<false> walk(p.mask, work.queries, p.keys, Shape::kKeys);
-  RingPlace<kStages> at;
+  RingPlace at;
   while (true) {
     const VisibleTile next = walk.WarpNext();
     const bool ends = next.visibility == Visibility::kNone;
@@ -125,10 +107,12 @@ __device__ __forceinline__ void Produce(const ForwardFold<BFloat16>& p, const Ma
         ptx::MbarrierArrive(full);
       } else {
         const int row = first_row + next.tile.token;
+        ptx::MbarrierArriveExpect(full, Shape::kKeyBytes);
         Fetch<Shape::kBoxes>(maps.k, column, row, room.k(at.stage), Shape::kKeyBox, full);
         ptx::MbarrierWait(At(notes.empty_v[at.stage]), at.round ^ 1);
-        Fetch<Shape::kBoxes>(maps.v, column, row, room.v(at.stage), Shape::kKeyBox,
-                             At(notes.full_v[at.stage]));
+        const uint32_t full_v = At(notes.full_v[at.stage]);
+        ptx::MbarrierArriveExpect(full_v, Shape::kKeyBytes);
+        Fetch<Shape::kBoxes>(maps.v, column, row, room.v(at.stage), Shape::kKeyBox, full_v);
       }
     }
     if (ends) return;
@@ -157,12 +141,6 @@ class Turns {
   int consumer_;
 };
 
-// By each warp of the consumers, when none of its threads will read the stage any more.
-__device__ __forceinline__ void Release(const uint64_t& empty) {
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) ptx::MbarrierArrive(At(empty));
-}
-
 template <class Shape>
 __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Work& work,
                                         const Room<Shape>& room, Notes& notes, int consumer) {
@@ -176,7 +154,7 @@ __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Wo
   RunningRows<kDim> state;
   float scores[kKeys / 8][4], factor[2];
   uint32_t weights[kKeys / 16][4];
-  RingPlace<kStages> at;
+  RingPlace at;
 
   // Even without keys: no copy may be under way when a block ends.
   ptx::MbarrierWait(At(notes.full_q), 0);
@@ -195,7 +173,7 @@ __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Wo
   ScaleRows(state.out, factor);
   PackRows(scores, weights);
   while (true) {
-    const RingPlace<kStages> last = at;  // whose weights wait for their values
+    const RingPlace last = at;  // whose weights wait for their values
     at.Advance();
     ptx::MbarrierWait(At(notes.full_k[at.stage]), at.round);
     keys = notes.tile[at.stage];

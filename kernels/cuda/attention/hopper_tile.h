@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/cuda/attention/mma_tile.h"
+#include "kernels/cuda/ptx_hopper.h"
 
 namespace annulus::kernels::cuda {
 
@@ -53,20 +54,5 @@ __device__ __forceinline__ void StartAddTimesTile(float (&acc)[kDim / 8][4],
         Flat(acc), a[k], AcrossRows(b + k * 16 * kBoxRowBytes, kRows * kBoxRowBytes), true);
   }
 }
-
-// A ring of stages in shared memory, each with a barrier that says it is full and one that says it
-// is empty. A thread keeps the place it is at: stage and how often the ring has gone round.
-template <int kStages>
-struct RingPlace {
-  uint32_t stage = 0;
-  uint32_t round = 0;
-
-  __device__ __forceinline__ void Advance() {
-    if (++stage == kStages) {
-      stage = 0;
-      round ^= 1;
-    }
-  }
-};
 
 }  // namespace annulus::kernels::cuda

@@ -191,7 +191,8 @@ class KeyTileWalk {
   int run_ = 0, tile_ = 0, end_ = 0;
 };
 
-// The tiles of queries that attend to some key of a tile, in ascending order.
+// The tiles of queries that attend to some key of a tile, in ascending order; kPatterns as above.
+template <bool kPatterns = true>
 class QueryTileWalk {
  public:
   __device__ __forceinline__ QueryTileWalk(const DeviceMask& mask, const Tile& keys,
@@ -209,7 +210,7 @@ class QueryTileWalk {
       }
       const Tile queries = TileOf(queries_.run[run_ - 1], tile_++, size_);
       const Visibility visibility =
-          WarpVisibility(mask_, queries, QueryBounds(mask_, queries), keys_);
+          WarpVisibility<kPatterns>(mask_, queries, QueryBounds(mask_, queries), keys_);
       if (visibility != Visibility::kNone) return {queries, visibility};
     }
   }
