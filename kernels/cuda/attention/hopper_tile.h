@@ -7,7 +7,7 @@
 #pragma once
 
 #include "kernels/cuda/attention/mma_tile.h"
-#include "kernels/cuda/ptx_hopper.h"
+#include "kernels/cuda/ptx_wgmma.h"
 
 namespace annulus::kernels::cuda {
 

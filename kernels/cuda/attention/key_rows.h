@@ -82,8 +82,7 @@ __device__ __forceinline__ void MaskKeyRows(const DeviceMask& mask, const TwoKey
   });
   if (!kPatterns || visibility != Visibility::kBlocks) return;
   const uint64_t selected = BitsOf<kPassing / 8>([&](int half, int, int column) {
-    return Selects(mask.blocks, rows.position[column],
-                   half == 0 ? keys.position[0] : keys.position[1]);
+    return Selects(mask, rows.position[column], half == 0 ? keys.position[0] : keys.position[1]);
   });
 #pragma unroll
   for (int i = 0; i < kPassing / 2; ++i) {

@@ -39,7 +39,7 @@ __device__ __forceinline__ void MaskScores(const DeviceMask& mask, const TwoRows
   });
   if (!kPatterns || keys.visibility != Visibility::kBlocks) return;
   const uint64_t selected = BitsOf<kTiles>([&](int half, int, int column) {
-    return Selects(mask.blocks, half == 0 ? rows.query[0] : rows.query[1], keys.tile.at(column));
+    return Selects(mask, half == 0 ? rows.query[0] : rows.query[1], keys.tile.at(column));
   });
 #pragma unroll
   for (int i = 0; i < 4 * kTiles; ++i) {

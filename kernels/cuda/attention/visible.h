@@ -85,22 +85,21 @@ struct QueryBounds {
 
 // The block pattern over whole tiles: walks the blocks that the tiles touch, or their tokens where
 // these are fewer, a pair per lane.
-__device__ inline Visibility WarpBlocksVisibility(const BlockPattern& blocks, const Tile& queries,
+__device__ inline Visibility WarpBlocksVisibility(const DeviceMask& mask, const Tile& queries,
                                                   int real, const Tile& keys) {
-  const int64_t size = blocks.block_tokens;
-  const int64_t q0 = queries.start / size, k0 = keys.start / size;
-  const int64_t q_blocks = queries.at(real - 1) / size - q0 + 1;
-  const int64_t k_blocks = keys.at(keys.count - 1) / size - k0 + 1;
-  const int q_units = static_cast<int>(min(q_blocks, static_cast<int64_t>(real)));
-  const int k_units = static_cast<int>(min(k_blocks, static_cast<int64_t>(keys.count)));
+  const int size = mask.block_tokens;
+  const int q0 = queries.start / size, k0 = keys.start / size;
+  const int q_blocks = queries.at(real - 1) / size - q0 + 1;
+  const int k_blocks = keys.at(keys.count - 1) / size - k0 + 1;
+  const int q_units = min(q_blocks, real), k_units = min(k_blocks, keys.count);
   bool selected = false, dropped = false;
-  const int lane = static_cast<int>(threadIdx.x) & 31;
-  for (int unit = lane; unit < q_units * k_units; unit += 32) {
+#pragma unroll 1
+  for (int unit = static_cast<int>(threadIdx.x) & 31; unit < q_units * k_units; unit += 32) {
     const int q = unit / k_units, k = unit % k_units;
-    const int64_t query_block = q_units == q_blocks ? q0 + q : queries.at(q) / size;
-    const int64_t key_block = k_units == k_blocks ? k0 + k : keys.at(k) / size;
+    const int query_block = q_units == q_blocks ? q0 + q : queries.at(q) / size;
+    const int key_block = k_units == k_blocks ? k0 + k : keys.at(k) / size;
     if (key_block > query_block) continue;
-    const bool selects = blocks.Selects(query_block, key_block);
+    const bool selects = mask.blocks.Selects(query_block, key_block);
     selected = selected || selects;
     dropped = dropped || !selects;
   }
@@ -122,13 +121,13 @@ __device__ __forceinline__ Visibility WarpVisibility(const DeviceMask& mask, con
   if (!kPatterns || mask.kind != MaskKind::kBlockSparse) {
     return all ? Visibility::kAll : Visibility::kRanges;
   }
-  const Visibility blocks = WarpBlocksVisibility(mask.blocks, queries, bounds.real, keys);
+  const Visibility blocks = WarpBlocksVisibility(mask, queries, bounds.real, keys);
   return all && blocks == Visibility::kRanges ? Visibility::kAll : blocks;
 }
 
 // Whether the block pattern selects a pair.
-__device__ __forceinline__ bool Selects(const BlockPattern& blocks, int query, int key) {
-  return blocks.Selects(query / blocks.block_tokens, key / blocks.block_tokens);
+__device__ __forceinline__ bool Selects(const DeviceMask& mask, int query, int key) {
+  return mask.blocks.Selects(query / mask.block_tokens, key / mask.block_tokens);
 }
 
 // Those keys of a tile, by index, that a range holds: [begin, end).
