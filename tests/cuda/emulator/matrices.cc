@@ -9,6 +9,7 @@
 #include "tests/cuda/emulator/counters.h"
 #include "tests/cuda/emulator/elements.h"
 #include "tests/cuda/emulator/instructions.h"
+#include "tests/cuda/emulator/products.h"
 #include "tests/cuda/emulator/text.h"
 
 namespace annulus::emulator {
@@ -95,10 +96,10 @@ struct MmaArgument {
   MmaOperands operands;
 };
 
-// Operands and result of a product [16 x K] [K x 8], K up to 16.
+// Operands of a product [16 x K] [K x 8]; what K leaves of 16 is 0.
 struct Product {
-  std::array<std::array<double, 16>, 16> a{};
-  std::array<std::array<double, 8>, 16> b{};
+  std::array<std::array<float, 16>, 16> a{};
+  std::array<std::array<float, 8>, 16> b{};
 };
 
 // Registers r of a: rows g and g + 8, columns t and t + K / 2; of b: rows t and t + K / 2, column
@@ -132,12 +133,8 @@ void Multiply(void* const* arguments, uint32_t, Place) {
   for (int lane = 0; lane < 32; ++lane) {
     Gather(*static_cast<MmaArgument*>(arguments[lane]), lane, product);
   }
-  std::array<std::array<double, 8>, 16> sum{};
-  for (size_t i = 0; i < 16; ++i) {
-    for (size_t k = 0; k < 16; ++k) {
-      for (size_t j = 0; j < 8; ++j) sum[i][j] += product.a[i][k] * product.b[k][j];
-    }
-  }
+  std::array<std::array<double, 8>, 16> sum;
+  SumProducts(16, 8, product.a[0].data(), product.b[0].data(), sum[0].data());
   for (int lane = 0; lane < 32; ++lane) {
     float* d = static_cast<MmaArgument*>(arguments[lane])->operands.d;
     for (int r = 0; r < 4; ++r) {
