@@ -108,9 +108,6 @@ class KernelTable {
     return {new std::byte[static_cast<size_t>(bytes)], std::default_delete<std::byte[]>()};
   }
 
-  // Square matrix products of this extent run at the device's full rate.
-  virtual int64_t RoofExtent() const { return 1024; }
-
   // Returns when all work so far is done.
   virtual void Wait() {}
 

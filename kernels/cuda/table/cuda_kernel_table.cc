@@ -1,8 +1,5 @@
 #include "kernels/cuda/table/cuda_kernel_table.h"
 
-#include <algorithm>
-#include <bit>
-
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/table/table_device.h"
 
@@ -176,12 +173,6 @@ DeviceMemoryUse CudaKernelTable::ReadMemoryUse() const {
   return {.used_bytes = reading.used_bytes(), .total_bytes = reading.total_bytes};
 }
 OwnedMemory CudaKernelTable::AllocateHost(int64_t bytes) { return device().copies.Allocate(bytes); }
-// Some tiles of 128 x 128 for each multiprocessor, and a depth that hides how a product begins.
-int64_t CudaKernelTable::RoofExtent() const {
-  constexpr int64_t kLeast = 64, kMost = 8192;
-  const int64_t full = std::min<int64_t>(64 * device().properties.multiprocessors, kMost);
-  return std::max(kLeast, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(full))));
-}
 void CudaKernelTable::Wait() { device().Wait(); }
 double CudaKernelTable::SumOfSquares(ConstView view) {
   return device().Reduce(view, Summand::kSquare);

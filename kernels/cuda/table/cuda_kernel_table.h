@@ -61,7 +61,6 @@ class CudaKernelTable final : public KernelTable {
   OwnedMemory ReserveTensorMemory(int64_t bytes) override;
   DeviceMemoryUse ReadMemoryUse() const override;
   OwnedMemory AllocateHost(int64_t bytes) override;
-  int64_t RoofExtent() const override;
   void Wait() override;
   double SumOfSquares(ConstView view) override;
   double Sum(ConstView view) override;
