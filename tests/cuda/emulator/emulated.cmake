@@ -30,7 +30,8 @@ function(annulus_emulated_options flavour result)
   endif()
   if(NOT flavour STREQUAL plain)
     # Kernels and what they are launched by; a debug build's own sanitizers are not mixed with these.
-    list(APPEND options -U_FORTIFY_SOURCE)
+    # GCC 12 takes variables that sanitizers watch for uninitialised ones.
+    list(APPEND options -U_FORTIFY_SOURCE -Wno-maybe-uninitialized)
   endif()
   set(${result} ${options} PARENT_SCOPE)
 endfunction()
