@@ -31,7 +31,7 @@ function(annulus_emulated_options flavour result)
   if(NOT flavour STREQUAL plain)
     # Kernels and what they are launched by; a debug build's own sanitizers are not mixed with these.
     # GCC 12 takes variables that sanitizers watch for uninitialised ones.
-    list(APPEND options -U_FORTIFY_SOURCE -Wno-maybe-uninitialized)
+    list(APPEND options -U_FORTIFY_SOURCE -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
   set(${result} ${options} PARENT_SCOPE)
 endfunction()
