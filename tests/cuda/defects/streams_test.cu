@@ -1,4 +1,6 @@
 // Work of streams that no event orders, and host threads that wait for each other.
+#include <array>
+#include <mutex>
 #include <thread>
 
 #include "kernels/cuda/ptx.h"
@@ -168,6 +170,90 @@ TEST(Streams, HostThreadsRunKernelsAtOnce) {
   for (std::thread& rank : ranks) rank.join();
   for (int rank = 0; rank < 4; ++rank) EXPECT_EQ(results[static_cast<size_t>(rank)], rank + 100);
   ExpectNothingTold();
+}
+
+// Both ranks' works on their streams meet: neither goes on before the other is there, as in a
+// library of collectives. Who is last does it for both.
+class Meeting {
+ public:
+  void Join(int rank, const Stream& stream, int* data) {
+    const emulator::StreamPointer at = emulator::StreamOf(stream.get());
+    const uint64_t before = emulator::EndOf(at).work;
+    {
+      const std::lock_guard lock(mutex_);
+      joined_[static_cast<size_t>(rank)] = {at, before, data};
+    }
+    emulator::Enqueue(
+        at, {"a meeting", [this] { Swap(); }, [this, rank] { return WaitsFor(rank); }, {}});
+  }
+
+ private:
+  struct Joined {
+    emulator::StreamPointer stream;
+    uint64_t before = 0;  // works
+    int* data = nullptr;
+  };
+
+  // Called with streams locked.
+  emulator::Obstacle WaitsFor(int rank) {
+    const std::lock_guard lock(mutex_);
+    const Joined& other = joined_[static_cast<size_t>(1 - rank)];
+    if (!other.stream) return {true, {}};
+    if (other.stream->done >= other.before) return {};
+    return {true, {other.stream, other.before}};
+  }
+  void Swap() {
+    const std::lock_guard lock(mutex_);
+    if (done_) return;
+    done_ = true;
+    const emulator::DeviceMemoryOpen first(0), second(1);
+    std::swap(joined_[0].data[7], joined_[1].data[7]);
+  }
+
+  std::mutex mutex_;
+  std::array<Joined, 2> joined_;
+  bool done_ = false;
+};
+
+TEST(Streams, WorkOfTwoHostThreadsMeets) {
+  emulator::ForEachSchedule(4, [](const std::string& schedule) {
+    SCOPED_TRACE(schedule);
+    Meeting meeting;
+    std::vector<int> results(2);
+    std::vector<std::thread> ranks;
+    for (int rank = 0; rank < 2; ++rank) {
+      ranks.emplace_back([rank, &meeting, &results] {
+        EXPECT_EQ(cudaSetDevice(rank), cudaSuccess);
+        const OnDevice<int> x(std::vector<int>(32, rank)), y(32);
+        const Stream stream;
+        stream.AddTo(x.get(), y.get(), 10);
+        meeting.Join(rank, stream, y.get());
+        stream.AddTo(y.get(), x.get(), 100);
+        stream.Wait();
+        results[static_cast<size_t>(rank)] = x.Read()[7];
+      });
+    }
+    for (std::thread& rank : ranks) rank.join();
+    EXPECT_EQ(results, (std::vector<int>{111, 110}));
+    ExpectNothingTold();
+  });
+}
+
+TEST(Streams, WorkThatNobodyMeetsIsADeadlock) {
+  const emulator::Options before = emulator::TheOptions();
+  emulator::TheOptions().patience_s = 0.2;
+  const Stream stream;
+  bool alone = true;
+  emulator::Enqueue(emulator::StreamOf(stream.get()), {"a meeting",
+                                                       {},
+                                                       [&alone] {
+                                                         return emulator::Obstacle{alone, {}};
+                                                       },
+                                                       {}});
+  EXPECT_EQ(cudaStreamSynchronize(stream.get()), cudaErrorLaunchTimeout);
+  alone = false;
+  ExpectTold(emulator::Defect::kDeadlock, "(a meeting) waits for what nobody does");
+  emulator::TheOptions() = before;
 }
 
 }  // namespace
