@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <numeric>
 
 #include "kernels/base/error.h"
 
@@ -78,6 +79,7 @@ Transfer::~Transfer() {
 void Transfer::Wait() {
   if (!operation_) return;
   const std::unique_ptr<Operation> operation = std::move(operation_);
+  owner_->BeforeWait();
   {
     Communicator::WaitTimer timer(*owner_, call_);
     operation->Complete(Clock::now() + owner_->deadline());
@@ -166,6 +168,22 @@ Transfer Communicator::Broadcast(View data, int root) {
   if (Empty(data) || size_ == 1) return {};
   if (root == rank_) CountSent(size_ - 1, (size_ - 1) * data.size_bytes());
   return Transfer(this, DoBroadcast(data, root), "broadcast");
+}
+
+std::vector<int> Communicator::FindMemoryNodes() {
+  std::vector<int> nodes(static_cast<size_t>(size_));
+  std::iota(nodes.begin(), nodes.end(), 0);
+  return nodes;
+}
+
+std::unique_ptr<Communicator::Operation> Communicator::DoLend(ConstView, int, int) {
+  Check(false, "{} lends no memory", Name());
+  return nullptr;
+}
+
+std::unique_ptr<Loan::Operation> Communicator::DoBorrow(const ConstView&, int, int) {
+  Check(false, "{} lends no memory", Name());
+  return nullptr;
 }
 
 void Communicator::ShareMemory(const std::vector<int>& nodes) {

@@ -156,8 +156,8 @@ class Communicator {
   Transfer Broadcast(View data, int root);
 
   // By rank of this group: a number for each set of ranks that can read each other's memory, as
-  // ranks of one node can. Collective.
-  virtual std::vector<int> FindMemoryNodes() = 0;
+  // ranks of one node can. Collective. Of a transport for devices' memory: a number for each rank.
+  virtual std::vector<int> FindMemoryNodes();
 
   // Ranks of this group with equal numbers in `nodes`, none of them negative, by rank, lend each
   // other blocks; empty: none do, as at first. Holds for this group and those split from it or that
@@ -221,8 +221,9 @@ class Communicator {
   virtual std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) = 0;
   virtual std::unique_ptr<Operation> DoAllReduceSum(View data) = 0;
   virtual std::unique_ptr<Operation> DoBroadcast(View data, int root) = 0;
-  virtual std::unique_ptr<Operation> DoLend(ConstView block, int to, int tag) = 0;
-  virtual std::unique_ptr<Loan::Operation> DoBorrow(const ConstView& like, int from, int tag) = 0;
+  // For transports that put ranks together in FindMemoryNodes().
+  virtual std::unique_ptr<Operation> DoLend(ConstView block, int to, int tag);
+  virtual std::unique_ptr<Loan::Operation> DoBorrow(const ConstView& like, int from, int tag);
   virtual std::unique_ptr<SharedRegion> DoReserveShared(int64_t /*bytes*/) { return nullptr; }
   // Every rank's `text`, by rank; sizes may differ.
   virtual std::vector<std::string> DoAllGatherText(const std::string& text) = 0;
@@ -230,6 +231,9 @@ class Communicator {
   virtual std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) = 0;
   virtual void DoAbort(const std::string& why, int exit_status) noexcept = 0;
   virtual std::chrono::steady_clock::duration deadline() const = 0;
+  // Before a transfer's wait is timed: for what is still computed meanwhile, which is no waiting
+  // for peers.
+  virtual void BeforeWait() {}
 
  private:
   // Shared with the groups split from this one.

@@ -98,7 +98,7 @@ class RingBench {
     own = ForecastRank(ring, table_, world_.rank(), world_.size(), nullptr);
     std::array<RingRow, 2> rows = ForecastRows(ring, table_, world_.size(), machine_);
     world_.ShareMemory(ring.sharing.nodes);
-    Arena arena(own.memory, world_);
+    Arena arena(own.memory, nullptr, world_);
     kernels::Kernels kernels(table_, arena);
     RingWorkload workload(ring, {kernels, arena}, world_);
     workload.Fill();

@@ -142,7 +142,7 @@ void FitRoom(const kernels::KernelTable& table, const MachineModel* machine,
 StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
                        parallel::Communicator& group) {
   group.ShareMemory(scaling.sharing.nodes);
-  Arena arena(SizeOf(scaling, table, group), group);
+  Arena arena(SizeOf(scaling, table, group), nullptr, group);
   Program program(scaling.config, scaling.shape,
                   {.table = table, .memory = arena, .world = group, .context = group});
   program.Initialize();

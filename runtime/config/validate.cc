@@ -141,6 +141,24 @@ void CheckOptimizer(const OptimizerOptions& optimizer, int64_t steps) {
   }
 }
 
+void CheckDevice(const DeviceOptions& device) {
+  if (device.tf32 && device.kind == DeviceKind::kCpu) {
+    ThrowConfigError(
+        "device.tf32 = true is arithmetic of GPUs; leave it out or choose device.kind = cuda");
+  }
+}
+
+// Ranks do not read each other's devices.
+void ResolveSharedMemory(const DeviceOptions& device, ParallelOptions& parallel) {
+  if (device.kind == DeviceKind::kCpu) return;
+  if (parallel.shared_memory == SharedMemory::kOn) {
+    ThrowConfigError(
+        "parallel.shared_memory = on is for keys in the memory of hosts, and device.kind = cuda "
+        "keeps them in that of GPUs; leave it out");
+  }
+  parallel.shared_memory = SharedMemory::kOff;
+}
+
 }  // namespace
 
 void Validate(RunConfig& config, int world_size) {
@@ -150,9 +168,11 @@ void Validate(RunConfig& config, int world_size) {
   CheckSchedule(config.train);
   ResolveParallel(config.parallel, config.ranks, world_size);
   CheckBatch(config.train, config.parallel, world_size);
+  ResolveSharedMemory(config.device, config.parallel);
   ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
+  CheckDevice(config.device);
 }
 
 }  // namespace annulus::runtime

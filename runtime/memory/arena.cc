@@ -50,8 +50,18 @@ Arena::Arena(DryTag) {
 
 Arena::Arena(int64_t bytes) { Map(bytes); }
 
-Arena::Arena(const ArenaSize& size, parallel::Communicator& group)
-    : region_(group.ReserveShared(std::max<int64_t>(size.node_bytes, 1))) {
+Arena::Arena(int64_t bytes, kernels::OwnedMemory memory) : device_(std::move(memory)) {
+  if (device_ == nullptr) return Map(bytes);
+  stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = bytes};
+}
+
+Arena::Arena(const ArenaSize& size, kernels::OwnedMemory memory, parallel::Communicator& group)
+    : device_(std::move(memory)) {
+  if (device_ != nullptr) {
+    stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = size.bytes};
+    return;
+  }
+  region_ = group.ReserveShared(std::max<int64_t>(size.node_bytes, 1));
   Map(region_ ? size.rank_bytes : size.bytes);
   if (!region_) return;
   stacks_[1] = {.base = static_cast<char*>(region_->data()), .reserved_bytes = region_->bytes()};
@@ -74,7 +84,7 @@ void Arena::Map(int64_t bytes) {
 }
 
 Arena::~Arena() {
-  if (dry()) return;
+  if (!on_host()) return;
   for (const Stack& stack : stacks_) {
     ASAN_UNPOISON_MEMORY_REGION(stack.base, static_cast<size_t>(stack.reserved_bytes));
   }
@@ -100,7 +110,7 @@ void* Arena::Push(int64_t bytes, kernels::MemoryCategory category, std::string_v
   char* const address = stack.base + stack.bytes;
   stack.bytes += charged;
   entries_.push_back({ledger_.Charge(charged, category, owner, reach), charged, reach});
-  if (!dry()) ASAN_UNPOISON_MEMORY_REGION(address, static_cast<size_t>(bytes));
+  if (on_host()) ASAN_UNPOISON_MEMORY_REGION(address, static_cast<size_t>(bytes));
   return address;
 }
 
@@ -112,7 +122,7 @@ void Arena::Release(Mark mark) {
     ledger_.Discharge(entry.line, entry.bytes, entry.reach);
     Stack& stack = StackOf(entry.reach);
     stack.bytes -= entry.bytes;
-    if (!dry()) {
+    if (on_host()) {
       ASAN_POISON_MEMORY_REGION(stack.base + stack.bytes, static_cast<size_t>(entry.bytes));
     }
   }

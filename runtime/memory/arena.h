@@ -1,6 +1,6 @@
-// All tensor memory of a rank: one reservation, used as a stack, charged to a ledger. Where ranks
-// share memory, what they share is a stack of its own beside it: such memory may be scarce, and on
-// small pages.
+// All tensor memory of a rank: one reservation, of the host or a device, used as a stack, charged
+// to a ledger. Where ranks share the host's memory, what they share is a stack of its own beside
+// it: such memory may be scarce, and on small pages.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/base/kernel_table.h"
 #include "kernels/base/memory.h"
 #include "parallel/communicator.h"
 #include "runtime/memory/ledger.h"
@@ -29,9 +30,14 @@ class Arena final : public kernels::StackMemory {
   // when it has none to give.
   explicit Arena(int64_t bytes);
 
-  // The same; what peers read, where they can read it if `group` says that ranks share memory.
-  // Collective over `group`, which must outlive this, as is then the destructor.
-  Arena(const ArenaSize& size, parallel::Communicator& group);
+  // The same in `memory`, which is a device's: it holds `bytes`, contents unspecified, and may not
+  // be touched by the host. Null: as above.
+  Arena(int64_t bytes, kernels::OwnedMemory memory);
+
+  // In `memory` of a device that holds size.bytes or, where that is null, in the host's; there what
+  // peers read lies where they can read it if `group` says that ranks share memory. Collective over
+  // `group`, which must outlive this, as is then the destructor.
+  Arena(const ArenaSize& size, kernels::OwnedMemory memory, parallel::Communicator& group);
 
   // An arena without memory and without bound, to run a step dry: its addresses must not be read.
   static Arena Dry() { return Arena(DryTag{}); }
@@ -46,7 +52,7 @@ class Arena final : public kernels::StackMemory {
   Mark Top() const override { return static_cast<Mark>(entries_.size()); }
   void Release(Mark mark) override;
 
-  bool dry() const { return mapping_ == nullptr; }
+  bool dry() const { return mapping_ == nullptr && device_ == nullptr; }
   // Of both stacks.
   int64_t reserved_bytes() const;
   const Ledger& ledger() const { return ledger_; }
@@ -71,7 +77,10 @@ class Arena final : public kernels::StackMemory {
   void Map(int64_t bytes);
   // Where there is one stack it holds everything.
   Stack& StackOf(kernels::Reach reach);
+  // A sanitizer knows nothing of a device's memory.
+  bool on_host() const { return mapping_ != nullptr; }
 
+  kernels::OwnedMemory device_;
   std::unique_ptr<parallel::SharedRegion> region_;  // null: one stack
   void* mapping_ = nullptr;
   int64_t mapping_bytes_ = 0;

@@ -35,7 +35,8 @@ enum class InitialWeights { kAsDrawn, kRoundedToBf16 };
 // One for each phase of the context schedule.
 std::vector<Gradients> ComputeGradients(const RankSetup& setup,
                                         InitialWeights weights = InitialWeights::kAsDrawn) {
-  Arena arena(SizeOf(setup.plan.ledger), setup.grid.world());
+  const ArenaSize size = SizeOf(setup.plan.ledger);
+  Arena arena(size, setup.table->ReserveTensorMemory(size.bytes), setup.grid.world());
   const RankEnvironment environment = setup.Environment(arena);
   Program program(setup.config, setup.shape, environment);
   program.Initialize();

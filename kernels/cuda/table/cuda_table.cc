@@ -1,0 +1,45 @@
+#include "kernels/cuda/cuda_table.h"
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/table/cuda_kernel_table.h"
+
+namespace annulus::kernels {
+
+std::string CudaVersion() {
+  int version = 0;
+  cuda::CheckCuda(cudaRuntimeGetVersion(&version), "cudaRuntimeGetVersion");
+  return fmt::format("CUDA {}.{}", version / 1000, version / 10 % 100);
+}
+
+std::string CudaProblem() {
+  const std::string why = cuda::WhyNoDevice();
+  if (why.empty()) return why;
+  return fmt::format(
+      "device.kind = cuda, but CUDA has no device to compute on: {}; run with "
+      "device.kind = cpu, or on a machine with a GPU and its driver",
+      why);
+}
+
+std::vector<CudaDeviceFacts> CudaDevices() {
+  std::vector<CudaDeviceFacts> devices;
+  for (int i = 0; i < cuda::DeviceCount(); ++i) {
+    const cuda::DeviceProperties device = cuda::PropertiesOf(i);
+    devices.push_back({.index = i,
+                       .name = device.name,
+                       .capability = fmt::format("{}.{}", device.major, device.minor),
+                       .memory_bytes = device.memory_bytes});
+  }
+  return devices;
+}
+
+std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options) {
+  const std::string problem = CudaProblem();
+  if (!problem.empty()) throw ConfigError(problem);
+  cuda::UseDevice(cuda::DeviceOfRank(options.node_local_rank, cuda::DeviceCount()));
+  return std::make_unique<cuda::CudaKernelTable>(options);
+}
+
+std::unique_ptr<KernelTable> ModelCudaTable() { return std::make_unique<cuda::CudaKernelTable>(); }
+
+}  // namespace annulus::kernels
