@@ -9,6 +9,10 @@
 // due at s, then starts those that start at s. So whatever starts at s and is due at s+1 travels
 // during a fold.
 //
+// Where the owner's memory can be read, its keys stay where they are: such a message says at the
+// start that they are there, and nothing travels. It is due at the reader in the step that folds
+// them in, and at the owner after the last one, when all have read them.
+//
 // No schedule can block: both sides of a message start it earlier than either awaits it, in steps
 // that are numbered alike on all ranks.
 #pragma once
@@ -36,6 +40,13 @@ struct ScheduleSpec {
   // kAllGather: how many blocks of keys a rank has room for. 0: as many as it wants, and all are
   // under way from the start; 2 are the least that lets one arrive while another is read.
   int blocks_in_flight = 0;
+  // Ranks with equal numbers, by rank, read each other's keys in place; empty: none do.
+  std::vector<int> memory_nodes = {};
+
+  bool InPlace(int rank, int owner) const {
+    return rank != owner && !memory_nodes.empty() &&
+           memory_nodes[static_cast<size_t>(rank)] == memory_nodes[static_cast<size_t>(owner)];
+  }
 };
 
 inline constexpr int kNobody = -1;
@@ -67,9 +78,11 @@ struct BlockMessage {
   int start = 0;
   // When it is complete and, if `adds`, added: see above. The number of steps: after the last one.
   int due = 0;
-  // What arrives is a part of the gradient of this rank's own keys, and is added to it.
+  // What arrives is of the gradient of this rank's own keys, and is added to it.
   bool adds = false;
   int slot = kOwn;
+  // The receiver reads the sender's own tensor where it lies, and `slot` stands for it there.
+  bool in_place = false;
 
   bool operator==(const BlockMessage&) const = default;
 };
@@ -77,6 +90,7 @@ struct BlockMessage {
 struct BlockStream {
   std::vector<BlockMessage> messages;  // in the order of their start
   int slots = 0;                       // buffers of one block that it needs beside the own tensor
+  int in_place = 0;                    // slots from `slots` on that stand for tensors of peers
 
   bool operator==(const BlockStream&) const = default;
 };
@@ -84,16 +98,19 @@ struct BlockStream {
 struct Schedule {
   std::vector<ScheduleStep> steps;  // one for each rank; the first one's keys are this rank's own
   BlockStream keys;
-  // In backward only. Until its complete sum arrives, the own gradient may serve as a slot.
-  BlockStream gradients;
+  BlockStream gradients;  // in backward only
+  // In backward a part of the own keys is folded in after the last step: a gradient comes home then
+  // and would find nothing to hide behind.
+  bool own_keys_last = false;
 
   bool operator==(const Schedule&) const = default;
 };
 
 // `wants(rank, owner)`: whether any query of `rank` attends to any key of `owner`; a pure function,
 // the same on every rank. Keys are sent only where the receiver, or a rank that it sends them on
-// to, wants them. The gradient of a block goes where the block went and then home.
-// Throws ConfigError when a double ring's `inner` does not divide `ranks`.
+// to, wants them. The gradient of a block goes from its first reader on where the block went and
+// then home, where the owner's own part has stayed. Throws ConfigError when a double ring's `inner`
+// does not divide `ranks`.
 Schedule MakeSchedule(const ScheduleSpec& spec, int rank, int ranks,
                       const std::function<bool(int rank, int owner)>& wants);
 

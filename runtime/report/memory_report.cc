@@ -92,12 +92,14 @@ RankMemory PredictedMemory(const RunConfig& config, const DecoderShape& shape,
                                 length * SizeOf(kernels::DType::kF32)};
 }
 
-void AddMeasuredMemory(const Ledger& ledger, int64_t baseline_bytes, RankMemory& memory) {
+void AddMeasuredMemory(const Arena& arena, int64_t baseline_bytes, RankMemory& memory) {
+  const Ledger& ledger = arena.ledger();
   memory.measured = ledger.peak_by_category();
   memory.peak_bytes = ledger.peak_bytes();
   memory.peak_activation_bytes = ledger.peak_activation_bytes();
   memory.baseline_bytes = baseline_bytes;
   memory.os_peak_bytes = ReadOsMemory().peak_resident_bytes;
+  memory.peer_bytes_mapped = arena.peer_bytes_mapped();
 }
 
 nlohmann::ordered_json ToJson(const RankMemory& memory) {
@@ -111,6 +113,7 @@ nlohmann::ordered_json ToJson(const RankMemory& memory) {
           {"predicted_peak_activation_bytes", memory.predicted_peak_activation_bytes},
           {"os_peak_bytes", memory.os_peak_bytes},
           {"baseline_bytes", memory.baseline_bytes},
+          {"peer_bytes_mapped", memory.peer_bytes_mapped},
           {"score_matrix_bytes", memory.score_matrix_bytes}};
 }
 
@@ -125,6 +128,7 @@ RankMemory RankMemoryFromJson(const nlohmann::ordered_json& json) {
           .peak_activation_bytes = json.at("peak_activation_bytes"),
           .baseline_bytes = json.at("baseline_bytes"),
           .os_peak_bytes = json.at("os_peak_bytes"),
+          .peer_bytes_mapped = json.at("peer_bytes_mapped"),
           .score_matrix_bytes = json.at("score_matrix_bytes")};
 }
 
@@ -143,12 +147,13 @@ std::string MemoryTable(const std::vector<RankMemory>& ranks) {
                    {"host", Align::kLeft},
                    {"peak", Align::kRight},
                    {"baseline", Align::kRight},
+                   {"of peers", Align::kRight},
                    {"OS peak", Align::kRight},
                    {"score matrix avoided", Align::kRight}});
   for (const RankMemory& rank : ranks) {
     table.AddRow({std::to_string(rank.rank), rank.host, FormatBytes(rank.peak_bytes),
-                  FormatBytes(rank.baseline_bytes), FormatBytes(rank.os_peak_bytes),
-                  FormatBytes(rank.score_matrix_bytes)});
+                  FormatBytes(rank.baseline_bytes), FormatBytes(rank.peer_bytes_mapped),
+                  FormatBytes(rank.os_peak_bytes), FormatBytes(rank.score_matrix_bytes)});
   }
   return text + table.ToString();
 }

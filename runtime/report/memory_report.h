@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/memory/ledger.h"
+#include "runtime/memory/arena.h"
 #include "runtime/train/plan.h"
 
 namespace annulus::runtime {
@@ -23,6 +23,9 @@ struct RankMemory {
   // The process, which holds all ranks when ranks are threads.
   int64_t baseline_bytes = 0;  // resident before the first tensor byte: program, libraries, MPI
   int64_t os_peak_bytes = 0;
+  // Of os_peak_bytes: memory of peers that was read in place, which is on their ledgers. 0 where
+  // ranks are threads.
+  int64_t peer_bytes_mapped = 0;
   // The probabilities that a step would have kept, had they been stored: L*B*H*T*n in f32.
   int64_t score_matrix_bytes = 0;
 };
@@ -32,7 +35,7 @@ RankMemory PredictedMemory(const RunConfig& config, const DecoderShape& shape,
                            const RankPlan& plan);
 
 // Adds the measured half.
-void AddMeasuredMemory(const Ledger& ledger, int64_t baseline_bytes, RankMemory& memory);
+void AddMeasuredMemory(const Arena& arena, int64_t baseline_bytes, RankMemory& memory);
 
 // As memory.json holds it, and back: ranks send theirs to the one that reports.
 nlohmann::ordered_json ToJson(const RankMemory& memory);

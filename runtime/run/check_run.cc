@@ -35,7 +35,7 @@ enum class InitialWeights { kAsDrawn, kRoundedToBf16 };
 // One for each phase of the context schedule.
 std::vector<Gradients> ComputeGradients(const RankSetup& setup,
                                         InitialWeights weights = InitialWeights::kAsDrawn) {
-  Arena arena(setup.plan.ledger.peak_bytes());
+  Arena arena(SizeOf(setup.plan.ledger), setup.grid.world());
   const RankEnvironment environment = setup.Environment(arena);
   Program program(setup.config, setup.shape, environment);
   program.Initialize();

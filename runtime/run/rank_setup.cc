@@ -46,7 +46,8 @@ RankPlace RankSetup::place() const {
   return {.context_rank = grid.context().rank(),
           .context_size = grid.context().size(),
           .data_index = grid.data().rank(),
-          .data_size = grid.data().size()};
+          .data_size = grid.data().size(),
+          .memory_nodes = sharing.nodes};
 }
 
 RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
@@ -57,6 +58,27 @@ RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
           .data_index = grid.data().rank(),
           .data_size = grid.data().size()};
 }
+
+namespace {
+
+// Chooses a strategy, with memory shared as setup.sharing says, and plans this rank. Collective.
+void PlanTogether(const MachineModel* machine, parallel::Communicator& world, RankSetup& setup) {
+  setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
+    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(), machine);
+    StrategyCost cost = CostOf(candidate, plan);
+    std::array<double, 3> most{cost.bytes_sent, cost.step_ms, cost.peak_bytes};
+    world.AllReduceMax(most);
+    cost.bytes_sent = most[0];
+    cost.step_ms = most[1];
+    cost.peak_bytes = most[2];
+    return cost;
+  });
+  setup.config.parallel = setup.strategy.parallel();
+  setup.sharing = NarrowTo(setup.config.parallel, setup.sharing);
+  setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
+}
+
+}  // namespace
 
 RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
   CheckSameConfiguration(world, given);
@@ -85,19 +107,17 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
   setup.table = std::make_unique<kernels::CpuTable>(
       ThreadsPerRank(setup.placements, static_cast<size_t>(world.rank())));
   ResolveNodes(setup.config.parallel, HostsOf(setup.placements));
-  setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
-    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(),
-                                   machine ? &*machine : nullptr);
-    StrategyCost cost = CostOf(candidate, plan);
-    std::array<double, 3> most{cost.bytes_sent, cost.step_ms, cost.peak_bytes};
-    world.AllReduceMax(most);
-    cost.bytes_sent = most[0];
-    cost.step_ms = most[1];
-    cost.peak_bytes = most[2];
-    return cost;
-  });
-  setup.config.parallel = setup.strategy.parallel();
-  setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
+  const ParallelOptions open = setup.config.parallel;
+  setup.sharing = FindSharing(setup.config.parallel, world.FindMemoryNodes());
+  PlanTogether(machine ? &*machine : nullptr, world, setup);
+  const bool shared = setup.sharing.on();
+  setup.sharing = WithRoom(setup.config.parallel, setup.sharing,
+                           setup.plan.ledger.peak_bytes(kernels::Reach::kNode), world);
+  if (shared && !setup.sharing.on()) {
+    setup.config.parallel = open;
+    PlanTogether(machine ? &*machine : nullptr, world, setup);
+  }
+  world.ShareMemory(setup.sharing.nodes);
   TryTogether(world, [&] { CheckBudget(setup.config, setup.plan); });
   return setup;
 }

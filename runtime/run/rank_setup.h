@@ -12,6 +12,7 @@
 #include "runtime/data/dataset.h"
 #include "runtime/machine/placement.h"
 #include "runtime/model/decoder_shape.h"
+#include "runtime/run/memory_sharing.h"
 #include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
@@ -31,6 +32,7 @@ struct RankSetup {
   std::string host;
   std::vector<Placement> placements = {};  // by rank of the world
   std::unique_ptr<kernels::CpuTable> table;
+  MemorySharing sharing = {};    // as the world was told
   StrategyChoice strategy = {};  // config has what it chose
   RankPlan plan;
 
@@ -38,7 +40,8 @@ struct RankSetup {
   RankEnvironment Environment(kernels::StackMemory& memory) const;
 };
 
-// Collective over `world`. Throws ConfigError on every rank alike.
+// Collective over `world`, and says to it which ranks share memory. Throws ConfigError on every
+// rank alike.
 RankSetup SetUpRank(const RunConfig& config, parallel::Communicator& world);
 
 }  // namespace annulus::runtime
