@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Verifies annulus on a machine with one GPU and measures its attention beside PyTorch's: one JSON and
+# one Markdown table for docs/results/. The machine needs a driver, CUDA's libraries (the toolkit's, or
+# those that PyTorch brings) and python3; PyTorch only for the comparison. No network, no packages.
+# Usage: bash tests/gpu/run.sh [--pack DIRECTORY] [--out DIRECTORY] [--quick] [--only STEP...]
+# --pack: what tests/gpu/pack.sh gathered, perhaps elsewhere; built here where it is missing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+pack=build/gpu-pack out=build/gpu-results rest=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --pack) pack=${2:?--pack needs a directory} && shift ;;
+    --out) out=${2:?--out needs a directory} && shift ;;
+    *) rest+=("$1") ;;
+  esac
+  shift
+done
+[ -x "$pack/annulus" ] || bash tests/gpu/pack.sh "$pack"
+
+# CUDA's libraries may come with the toolkit or, without being on the loader's path, with PyTorch.
+places=$(python3 - <<'PY'
+import glob, sys
+found = [d for path in sys.path for d in glob.glob(path + "/nvidia/*/lib")]
+print(":".join(found))
+PY
+)
+export LD_LIBRARY_PATH="/usr/local/cuda/lib64:$places:${LD_LIBRARY_PATH:-}"
+exec python3 tests/gpu/run.py --pack "$(realpath "$pack")" --out "$(realpath -m "$out")" "${rest[@]}"
