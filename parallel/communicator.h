@@ -193,6 +193,9 @@ class Communicator {
   virtual std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) = 0;
   virtual void DoAbort(const std::string& why, int exit_status) noexcept = 0;
   virtual std::chrono::steady_clock::duration deadline() const = 0;
+  // Before a transfer's wait is timed: for what is still computed meanwhile, which is no waiting
+  // for peers.
+  virtual void BeforeWait() {}
 
  private:
   // Shared with the groups split from this one.

@@ -21,6 +21,15 @@ AnyView Half(const AttentionShape& shape, const AnyView& kv, int half) {
   return kv.Slice(0, half, 1).Reshape({shape.batch, kv.dim(2), shape.kv_heads, shape.head_dim});
 }
 
+// How many of its own keys a rank folds in first where the rest waits for the last gradient: a
+// third, which under a causal mask is half of the work. While the first ones are folded in, one
+// block of keys arrives; while the rest is, one of gradients. Tiles of keys stay whole.
+int64_t FirstOwnKeys(int64_t tokens) {
+  constexpr int64_t kTileKeys = 64;
+  const int64_t third = tokens / 3;
+  return third < kTileKeys ? third : third - third % kTileKeys;
+}
+
 bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positions& keys) {
   for (int i = 0; i < queries.runs(); ++i) {
     for (int j = 0; j < keys.runs(); ++j) {
@@ -87,18 +96,20 @@ kernels::AttentionProblem RingAttention::ProblemOf(const AttentionShape& shape, 
           .mask = group.mask};
 }
 
-KeyBlock RingAttention::BlockOf(const AttentionShape& shape, const Group& group,
-                                const ConstView& kv, const Positions& positions) {
-  return {group.Of(Half(shape, kv, 0)), group.Of(Half(shape, kv, 1)), positions};
+RingAttention::Keys RingAttention::KeysOf(const ScheduleStep& step) const {
+  if (step.kv_owner == kNobody) return {};
+  return {0, partition_.PositionsOf(step.kv_owner)};
+}
+
+KeyBlock RingAttention::BlockOf(const AttentionShape& shape, const Group& group, const Keys& keys,
+                                const ConstView& kv) {
+  return {group.Of(keys.Of(Half(shape, kv, 0))), group.Of(keys.Of(Half(shape, kv, 1))),
+          keys.positions};
 }
 
 KeyBlockGradient RingAttention::GradientOf(const AttentionShape& shape, const Group& group,
-                                           const View& dkv) {
-  return {group.Of(Half(shape, dkv, 0)), group.Of(Half(shape, dkv, 1))};
-}
-
-Positions RingAttention::KeysOf(const ScheduleStep& step) const {
-  return step.kv_owner == kNobody ? Positions() : partition_.PositionsOf(step.kv_owner);
+                                           const Keys& keys, const View& dkv) {
+  return {group.Of(keys.Of(Half(shape, dkv, 0))), group.Of(keys.Of(Half(shape, dkv, 1)))};
 }
 
 std::vector<size_t> RingAttention::Attending(const std::vector<Group>& groups,
@@ -128,10 +139,10 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
     const StepWatch watch(context_, Pass::kForward, step, plan.kv_owner);
     blocks.Wait(step);
     blocks.Start(step);
-    const Positions keys = KeysOf(plan);
-    for (const size_t g : Attending(groups, keys)) {
+    const Keys keys = KeysOf(plan);
+    for (const size_t g : Attending(groups, keys.positions)) {
       kernels_.AttentionForwardFold(attentions[g],
-                                    BlockOf(shape, groups[g], blocks.At(plan.keys), keys));
+                                    BlockOf(shape, groups[g], keys, blocks.At(plan.keys)));
     }
     attendant.Finish();
   }
@@ -156,32 +167,43 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
   for (auto& attention : attentions) attention.meanwhile = attendant.meanwhile();
   BlockExchange blocks({kernels_, context_, schedule_.keys, Cargo::kKeys}, memory_, inputs.kv);
   BlockExchange sums({kernels_, context_, schedule_.gradients, Cargo::kGradients}, memory_, dkv);
+  const auto fold = [&](const std::vector<size_t>& attending, const Keys& keys, ConstView block,
+                        View gradient) {
+    for (const size_t g : attending) {
+      kernels_.AttentionBackwardFold(attentions[g], BlockOf(shape, groups[g], keys, block),
+                                     GradientOf(shape, groups[g], keys, gradient));
+    }
+    attendant.Finish();
+  };
+  const int64_t first_own =
+      schedule_.own_keys_last ? FirstOwnKeys(queries_.tokens()) : queries_.tokens();
   const int steps = static_cast<int>(schedule_.steps.size());
   for (int step = 0; step < steps; ++step) {
     const ScheduleStep& plan = schedule_.steps[static_cast<size_t>(step)];
     const StepWatch watch(context_, Pass::kBackward, step, plan.kv_owner);
     blocks.Wait(step);
     blocks.Start(step);
-    const Positions keys = KeysOf(plan);
-    const std::vector<size_t> attending = Attending(groups, keys);
+    Keys keys = KeysOf(plan);
+    if (plan.kv_owner == context_.rank()) keys = keys.Slice(0, first_own);
+    const std::vector<size_t> attending = Attending(groups, keys.positions);
     const bool begins_sum = plan.kv_owner != kNobody && plan.part == plan.sum;
     if (begins_sum || !attending.empty()) kernels_.Zero(sums.Writable(plan.part));
-    for (const size_t g : attending) {
-      kernels_.AttentionBackwardFold(attentions[g],
-                                     BlockOf(shape, groups[g], blocks.At(plan.keys), keys),
-                                     GradientOf(shape, groups[g], sums.Writable(plan.part)));
-    }
-    attendant.Finish();
+    fold(attending, keys, blocks.At(plan.keys), sums.Writable(plan.part));
     sums.Wait(step);
     if (!begins_sum && !attending.empty()) {
       kernels_.Add({.x = sums.At(plan.part), .y = sums.Writable(plan.sum)});
     }
     sums.Start(step);
   }
+  const StepWatch watch(context_, Pass::kBackward, steps,
+                        schedule_.own_keys_last ? context_.rank() : kNobody);
+  if (schedule_.own_keys_last) {
+    const Keys rest = Keys{0, queries_}.Slice(first_own, queries_.tokens() - first_own);
+    fold(Attending(groups, rest.positions), rest, inputs.kv, dkv);
+  }
   for (size_t g = 0; g < groups.size(); ++g) {
     kernels_.AttentionBackwardFinish(attentions[g], groups[g].Of(dq));
   }
-  const StepWatch watch(context_, Pass::kBackward, steps, kNobody);
   blocks.Wait(steps);
   sums.Wait(steps);
 }

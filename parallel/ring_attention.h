@@ -32,13 +32,13 @@ struct AttentionShape {
 // ranks to a node, N = P/w, d blocks in flight, and where the masks let all attend to all:
 //
 //   schedule        keys                        gradients   keys sent   gradients sent
-//   ring            min(P-1, 2)                 2           P-1         P
+//   ring            min(P-1, 2)                 min(P, 3)   P-1         P-1
 //   all-gather      P-1, or min(P-1, d)         min(P, 3)   P-1         P-1
-//   double ring     min(w-1, 2) + min(N-1, 2)   2           P-1         P
+//   double ring     min(w-1, 2) + min(N-1, 2)   min(P, 3)   P-1         P-1
 //
 // Keys are sent in forward and again in backward. Where masks rule blocks out, nothing is sent that
-// no rank wants and no more keys are held; but a ring may hold 3 gradients, for a rank's own may
-// come home early, and a double ring 4, for a sum may wait for its next lap too. P = 1 takes none.
+// no rank wants and no more keys are held; but a ring may hold 4 gradients, for a rank's own may
+// come home early, and a double ring 5, for a sum may wait for its next lap too. P = 1 takes none.
 class RingAttention {
  public:
   // All must outlive this. `masks` is one for all sequences or one for each, the same on every
@@ -81,16 +81,31 @@ class RingAttention {
 
   kernels::AttentionProblem ProblemOf(const AttentionShape& shape, const Group& group,
                                       kernels::DType dtype) const;
+  // Keys that are folded in together: a block's tokens from `begin` on.
+  struct Keys {
+    int64_t begin = 0;
+    kernels::Positions positions;
+
+    Keys Slice(int64_t from, int64_t count) const {
+      return {begin + from, positions.Slice(from, count)};
+    }
+    // Their part of a tensor with the block's tokens along dim 1.
+    template <class AnyView>
+    AnyView Of(const AnyView& block) const {
+      return block.Slice(1, begin, positions.tokens());
+    }
+  };
+  // The keys at hand in `step`; none where there are none.
+  Keys KeysOf(const ScheduleStep& step) const;
+
   static kernels::KeyBlock BlockOf(const AttentionShape& shape, const Group& group,
-                                   const ConstView& kv, const kernels::Positions& positions);
+                                   const Keys& keys, const ConstView& kv);
   static kernels::KeyBlockGradient GradientOf(const AttentionShape& shape, const Group& group,
-                                              const View& dkv);
+                                              const Keys& keys, const View& dkv);
   // The groups of which any local query attends to any key of `keys`, by index.
   std::vector<size_t> Attending(const std::vector<Group>& groups,
                                 const kernels::Positions& keys) const;
   Schedule ScheduleOf(const ScheduleSpec& spec) const;
-  // The positions of the keys at hand in `step`; none where there are none.
-  kernels::Positions KeysOf(const ScheduleStep& step) const;
 
   kernels::Kernels& kernels_;
   kernels::StackMemory& memory_;

@@ -1,8 +1,9 @@
 // The ring and the double ring. Ranks are numbered node by node, `inner` to a node. A block makes a
 // lap in every node as far as some rank wants it, one hop per step; its laps begin at its owner's
 // place in the node. While a lap goes on, the block is sent to the next node, so it is there a
-// whole lap ahead. The sum of its gradient goes from hop to hop, from the last hop of a lap to the
-// first one of the next, and from the last of all home.
+// whole lap ahead. The sum of its gradient begins at the first reader that is not its owner, goes
+// from hop to hop, from the last hop of a lap to the first one of the next, and from the last of
+// all home.
 #include <algorithm>
 
 #include "parallel/schedule_kinds.h"
@@ -29,6 +30,14 @@ class Route {
     while (hop > 0 && !wants_(RankAt(lap, hop), owner_)) --hop;
     return hop;
   }
+  // The step in which a rank other than the owner is the first to want the block; the number of
+  // steps where none does.
+  int FirstReaderStep() const {
+    for (int step = 1; step < nodes_ * inner_; ++step) {
+      if (wants_(RankAt(step / inner_, step % inner_), owner_)) return step;
+    }
+    return nodes_ * inner_;
+  }
   // The last lap in which some rank wants the block; lap 0 is made in any case.
   int LastLap() const {
     int lap = nodes_ - 1;
@@ -51,12 +60,13 @@ struct Visit {
   int hop;
   int last_lap;
   int last_hop;  // of this lap
+  int first_reader_step;
 
   int step() const { return route.StepAt(lap, hop); }
 };
 
 void AddArrival(const Visit& visit, Schedule& schedule) {
-  const auto& [route, owner, lap, hop, last_lap, last_hop] = visit;
+  const auto& [route, owner, lap, hop, last_lap, last_hop, first_reader_step] = visit;
   const int step = visit.step();
   if (hop > 0) {
     const BlockMessage message{.way = Way::kReceive,
@@ -65,7 +75,7 @@ void AddArrival(const Visit& visit, Schedule& schedule) {
                                .start = step - 1,
                                .due = step};
     schedule.keys.messages.push_back(message);
-    schedule.gradients.messages.push_back(message);
+    if (message.start >= first_reader_step) schedule.gradients.messages.push_back(message);
   } else if (lap > 0) {
     schedule.keys.messages.push_back({.way = Way::kReceive,
                                       .peer = route.RankAt(lap - 1, 0),
@@ -73,17 +83,18 @@ void AddArrival(const Visit& visit, Schedule& schedule) {
                                       .start = route.StepAt(lap - 1, 0),
                                       .due = step});
     // From the lap's last rank, which sends it at once and needs its buffer again.
-    const int left_at = route.LastHop(lap - 1);
+    const int left_at = route.LastHop(lap - 1), left_in = route.StepAt(lap - 1, left_at);
+    if (left_in < first_reader_step) return;
     schedule.gradients.messages.push_back({.way = Way::kReceive,
                                            .peer = route.RankAt(lap - 1, left_at),
                                            .owner = owner,
-                                           .start = route.StepAt(lap - 1, left_at),
+                                           .start = left_in,
                                            .due = step});
   }
 }
 
 void AddDeparture(const Visit& visit, Schedule& schedule) {
-  const auto& [route, owner, lap, hop, last_lap, last_hop] = visit;
+  const auto& [route, owner, lap, hop, last_lap, last_hop, first_reader_step] = visit;
   const int step = visit.step(), end = static_cast<int>(schedule.steps.size());
   const auto send_keys = [&, owner = owner](int to, int due) {
     // Own keys do not lie in a buffer that is needed again.
@@ -94,19 +105,18 @@ void AddDeparture(const Visit& visit, Schedule& schedule) {
   if (hop == 0 && lap < last_lap) {
     send_keys(route.RankAt(lap + 1, 0), route.StepAt(lap + 1, 0));
   }
+  if (step < first_reader_step) return;
   int next = owner;
   if (hop < last_hop) {
     next = route.RankAt(lap, hop + 1);
   } else if (lap < last_lap) {
     next = route.RankAt(lap + 1, 0);
-  } else if (step == 0) {
-    return;  // it never left
   }
   schedule.gradients.messages.push_back(
       {.peer = next, .owner = owner, .start = step, .due = step + 1});
 }
 
-// The complete gradient of own keys, from the rank that had them last.
+// The gradient of own keys that the other ranks made, from the one that had them last.
 void AddHomecoming(const Route& route, int rank, Schedule& schedule) {
   const int lap = route.LastLap(), hop = route.LastHop(lap), step = route.StepAt(lap, hop);
   if (step == 0) return;
@@ -114,7 +124,8 @@ void AddHomecoming(const Route& route, int rank, Schedule& schedule) {
                                          .peer = route.RankAt(lap, hop),
                                          .owner = rank,
                                          .start = step,
-                                         .due = static_cast<int>(schedule.steps.size())});
+                                         .due = step + 1,
+                                         .adds = true});
 }
 
 }  // namespace
@@ -130,7 +141,8 @@ Schedule ListRings(int inner, int rank, int ranks, const Wants& wants) {
       const Route route(inner, ranks, owner, wants);
       const int last_lap = route.LastLap();
       if (lap > last_lap || hop > route.LastHop(lap)) continue;
-      const Visit visit{route, owner, lap, hop, last_lap, route.LastHop(lap)};
+      const Visit visit{
+          route, owner, lap, hop, last_lap, route.LastHop(lap), route.FirstReaderStep()};
       if (owner == rank || wants(rank, owner)) {
         schedule.steps[static_cast<size_t>(visit.step())].kv_owner = owner;
       }

@@ -1,5 +1,7 @@
 #include "parallel/schedule.h"
 
+#include <algorithm>
+
 #include "kernels/base/error.h"
 #include "parallel/divisors.h"
 #include "parallel/schedule_kinds.h"
@@ -31,6 +33,14 @@ Schedule ListOf(const ScheduleSpec& spec, int rank, int ranks, const Wants& want
   return {};
 }
 
+// Whether anything of the gradient of own keys comes home after the last step.
+bool HomecomingIsLast(const Schedule& schedule) {
+  const int last = static_cast<int>(schedule.steps.size()) - 1;
+  return std::any_of(
+      schedule.gradients.messages.begin(), schedule.gradients.messages.end(),
+      [last](const BlockMessage& message) { return message.adds && message.start == last; });
+}
+
 }  // namespace
 
 std::string_view NameOf(ScheduleKind kind) {
@@ -49,6 +59,7 @@ Schedule MakeSchedule(const ScheduleSpec& spec, int rank, int ranks, const Wants
   Check(ranks >= 1 && rank >= 0 && rank < ranks, "rank {} of a group of {}", rank, ranks);
   Schedule schedule = ListOf(spec, rank, ranks, wants);
   AssignSlots(rank, schedule);
+  schedule.own_keys_last = HomecomingIsLast(schedule);
   return schedule;
 }
 

@@ -67,7 +67,7 @@ struct BlockMessage {
   int start = 0;
   // When it is complete and, if `adds`, added: see above. The number of steps: after the last one.
   int due = 0;
-  // What arrives is a part of the gradient of this rank's own keys, and is added to it.
+  // What arrives is of the gradient of this rank's own keys, and is added to it.
   bool adds = false;
   int slot = kOwn;
 
@@ -84,16 +84,19 @@ struct BlockStream {
 struct Schedule {
   std::vector<ScheduleStep> steps;  // one for each rank; the first one's keys are this rank's own
   BlockStream keys;
-  // In backward only. Until its complete sum arrives, the own gradient may serve as a slot.
-  BlockStream gradients;
+  BlockStream gradients;  // in backward only
+  // In backward a part of the own keys is folded in after the last step: a gradient comes home then
+  // and would find nothing to hide behind.
+  bool own_keys_last = false;
 
   bool operator==(const Schedule&) const = default;
 };
 
 // `wants(rank, owner)`: whether any query of `rank` attends to any key of `owner`; a pure function,
 // the same on every rank. Keys are sent only where the receiver, or a rank that it sends them on
-// to, wants them. The gradient of a block goes where the block went and then home.
-// Throws ConfigError when a double ring's `inner` does not divide `ranks`.
+// to, wants them. The gradient of a block goes from its first reader on where the block went and
+// then home, where the owner's own part has stayed. Throws ConfigError when a double ring's `inner`
+// does not divide `ranks`.
 Schedule MakeSchedule(const ScheduleSpec& spec, int rank, int ranks,
                       const std::function<bool(int rank, int owner)>& wants);
 

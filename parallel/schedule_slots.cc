@@ -49,6 +49,15 @@ int Colour(std::vector<Tenancy*> tenancies) {
   return static_cast<int>(free_at.size());
 }
 
+// Returns the number of slots.
+int AssignColours(const std::vector<Tenancy*>& tenancies) {
+  const int colours = Colour(tenancies);
+  for (const Tenancy* tenancy : tenancies) {
+    for (int* slot : tenancy->slots) *slot = tenancy->colour;
+  }
+  return colours;
+}
+
 void AssignKeySlots(int rank, Schedule& schedule) {
   std::map<int, Tenancy> blocks;  // by owner; own keys need no buffer
   for (BlockMessage& message : schedule.keys.messages) {
@@ -62,33 +71,26 @@ void AssignKeySlots(int rank, Schedule& schedule) {
   }
   std::vector<Tenancy*> tenancies;
   for (auto& [owner, block] : blocks) tenancies.push_back(&block);
-  schedule.keys.slots = Colour(tenancies);
-  for (const Tenancy* tenancy : tenancies) {
-    for (int* slot : tenancy->slots) *slot = tenancy->colour;
-  }
+  schedule.keys.slots = AssignColours(tenancies);
 }
 
-// The sums that pass this rank, its parts of them, and the own gradient: complete sum or, where the
-// parts come home, what they are added to.
+// The sums that pass this rank, its parts of them, and what comes home. The own gradient lies in
+// the own tensor all the time.
 struct GradientTenancies {
   GradientTenancies(int rank, Schedule& schedule) {
-    bool leaves = false;
     for (BlockMessage& message : schedule.gradients.messages) {
       if (message.way == Way::kSend) {
-        leaves = leaves || message.owner == rank;
         sums[message.owner].HoldUntil(message.due, message.slot);
       } else if (message.adds) {
         transient.emplace_back().Hold(message.start, message.due, message.slot);
-      } else if (message.owner == rank) {
-        own.Hold(message.start, kForever, message.slot);
       } else {
         sums[message.owner].Hold(message.start, message.due, message.slot);
       }
     }
     for (int step = 0; step < std::ssize(schedule.steps); ++step) {
       ScheduleStep& fold = schedule.steps[static_cast<size_t>(step)];
-      if (fold.kv_owner == kNobody) continue;
-      Tenancy& sum = fold.kv_owner == rank && !leaves ? own : sums[fold.kv_owner];
+      if (fold.kv_owner == kNobody || fold.kv_owner == rank) continue;
+      Tenancy& sum = sums[fold.kv_owner];
       if (sum.begin == kForever) {  // it did not arrive: it begins here
         sum.Hold(step - 1, sum.end, fold.part);
       } else {
@@ -96,33 +98,18 @@ struct GradientTenancies {
       }
       sum.HoldUntil(step, fold.sum);
     }
-    own.end = kForever;
   }
 
   std::vector<Tenancy*> All() {
-    std::vector<Tenancy*> all = {&own};
+    std::vector<Tenancy*> all;
     for (auto& [owner, sum] : sums) all.push_back(&sum);
     for (Tenancy& tenancy : transient) all.push_back(&tenancy);
     return all;
   }
 
-  Tenancy own;
   std::map<int, Tenancy> sums;  // by owner
   std::vector<Tenancy> transient;
 };
-
-// The colour of the own gradient is the own tensor, which so serves others while it is not needed.
-void AssignGradientSlots(int rank, Schedule& schedule) {
-  GradientTenancies gradients(rank, schedule);
-  const std::vector<Tenancy*> tenancies = gradients.All();
-  schedule.gradients.slots = Colour(tenancies) - 1;
-  const int own = gradients.own.colour;
-  for (const Tenancy* tenancy : tenancies) {
-    for (int* slot : tenancy->slots) {
-      *slot = tenancy->colour == own ? kOwn : tenancy->colour - (tenancy->colour > own ? 1 : 0);
-    }
-  }
-}
 
 }  // namespace
 
@@ -133,7 +120,8 @@ void AssignSlots(int rank, Schedule& schedule) {
         [](const BlockMessage& a, const BlockMessage& b) { return a.start < b.start; });
   }
   AssignKeySlots(rank, schedule);
-  AssignGradientSlots(rank, schedule);
+  GradientTenancies gradients(rank, schedule);
+  schedule.gradients.slots = AssignColours(gradients.All());
 }
 
 }  // namespace annulus::parallel

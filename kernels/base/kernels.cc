@@ -53,15 +53,21 @@ void CheckQueryShaped(const AttentionProblem& p, const ConstView& view, std::str
   CheckDType(view, p.dtype, what);
 }
 
+// Of some of a block's keys: the sequences may lie apart.
+void CheckKeyShaped(const AttentionProblem& p, const KeyBlock& block, const ConstView& view,
+                    DType dtype, std::string_view what) {
+  CheckShape(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, what);
+  CheckDType(view.Slice(0, 0, 1), dtype, what);
+}
+
 void CheckKeys(const AttentionProblem& p, const KeyBlock& block) {
   for (const ConstView& view : {block.k, block.v}) {
-    CheckShape(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, "k or v");
-    CheckDType(view, p.dtype, "k or v");
+    CheckKeyShaped(p, block, view, p.dtype, "k or v");
   }
 }
 
 void CheckKeyGradient(const AttentionProblem& p, const KeyBlock& block, const View& view) {
-  CheckDims(view, {p.batch, block.positions.tokens(), p.kv_heads, p.head_dim}, "dk or dv");
+  CheckKeyShaped(p, block, view, DType::kF32, "dk or dv");
 }
 
 }  // namespace

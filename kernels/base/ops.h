@@ -195,14 +195,14 @@ struct AttentionProblem {
   int64_t query_tokens() const { return queries.tokens(); }
 };
 
-// k, v [B,S,Hkv,D] and where their S tokens sit in the sequence.
+// k, v [B,S,Hkv,D], each sequence contiguous, and where their S tokens sit in the sequence.
 struct KeyBlock {
   ConstView k;
   ConstView v;
   Positions positions;
 };
 
-// dk, dv [B,S,Hkv,D] f32.
+// dk, dv [B,S,Hkv,D] f32, each sequence contiguous.
 struct KeyBlockGradient {
   View dk;
   View dv;

@@ -141,6 +141,13 @@ void CheckOptimizer(const OptimizerOptions& optimizer, int64_t steps) {
   }
 }
 
+void CheckDevice(const DeviceOptions& device) {
+  if (device.tf32 && device.kind == DeviceKind::kCpu) {
+    ThrowConfigError(
+        "device.tf32 = true is arithmetic of GPUs; leave it out or choose device.kind = cuda");
+  }
+}
+
 }  // namespace
 
 void Validate(RunConfig& config, int world_size) {
@@ -153,6 +160,7 @@ void Validate(RunConfig& config, int world_size) {
   ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
+  CheckDevice(config.device);
 }
 
 }  // namespace annulus::runtime

@@ -89,7 +89,7 @@ TEST(RingBench, MeasuresEveryStrategyThatIsLeftOpen) {
               HasSubstr("some would have none"));
 }
 
-// Blocks of keys: 2 of [T, Hkv * D] f32 travel one hop, those of gradients two.
+// Blocks of 2 of [T, Hkv * D] f32: keys travel one hop, and their gradient one home.
 TEST(RingBench, TwoRanksSendTheBlocksOfTheSchedule) {
   const RingReport report = Measure(Tiny(), 2);
   const RingRow& forward = report.rows[2];
@@ -99,7 +99,7 @@ TEST(RingBench, TwoRanksSendTheBlocksOfTheSchedule) {
   EXPECT_TRUE(backward.backward);
   constexpr int64_t kBlock = 2 * 64 * 2 * 16 * 4;
   EXPECT_EQ(forward.bytes_sent, 2 * kBlock);
-  EXPECT_EQ(backward.bytes_sent, 2 * 3 * kBlock);
+  EXPECT_EQ(backward.bytes_sent, 2 * 2 * kBlock);
 }
 
 TEST(RingBench, AMissingBaselineLeavesTheRest) {
@@ -136,7 +136,7 @@ TEST(RingForecast, IsBoundByTheBusiestRank) {
   }
 }
 
-// A link so slow that compute hides nothing: forward lasts as long as its messages.
+// A link so slow that compute hides nothing: a pass lasts as long as its messages.
 TEST(RingForecast, ASlowLinkIsExposed) {
   const MachineModel machine = ParseMachine(
       "[machine]\n[attention_forward f32 64]\ngflops = 1e9\n[attention_backward f32 64]\n"
@@ -148,7 +148,7 @@ TEST(RingForecast, ASlowLinkIsExposed) {
   constexpr double kBlockSeconds = 2 * 256 * 64 * 4 / 1e3;
   EXPECT_NEAR(ring.forward.times.exposed_s, 3 * kBlockSeconds, 0.01 * kBlockSeconds);
   EXPECT_NEAR(ring.forward.times.total_s(), 3 * kBlockSeconds, 0.01 * kBlockSeconds);
-  EXPECT_GT(ring.backward.times.exposed_s, 6 * kBlockSeconds);
+  EXPECT_NEAR(ring.backward.times.exposed_s, 6 * kBlockSeconds, 0.01 * kBlockSeconds);
 }
 
 TEST(RingBench, ReportsHaveTheirKeys) {

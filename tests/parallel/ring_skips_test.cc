@@ -54,11 +54,13 @@ TEST(RingAttentionSkips, StepsWithoutACommonDocumentSequenceBySequence) {
   const std::vector<int64_t> by_rank = {0, 16, 32, 48}, two = {0, 32}, one = {0};
   std::vector<kernels::Mask> masks(
       kBatch, {.kind = kernels::MaskKind::kDocuments, .length = 64, .document_starts = by_rank});
-  EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4, 4, 4, 4}));
+  // The first rank, to which a gradient comes home last, folds in its own keys in two parts: once
+  // more in backward for each sequence.
+  EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4 + 2, 4, 4, 4}));
   masks[1].document_starts = two;
-  EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4, 6, 4, 6}));
+  EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4 + 2, 6, 4, 6}));
   masks[1].document_starts = one;
-  EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4, 6, 8, 10}));
+  EXPECT_EQ(FoldsOf(4, 64, masks), (std::vector<int64_t>{4 + 2, 6, 8, 10}));
 }
 
 // In blocks of keys and values, a gradient being one too; 16 tokens of one head of 8 to a rank.
@@ -74,20 +76,20 @@ std::vector<int64_t> BlocksSent(int ranks, const kernels::Mask& mask) {
 
 TEST(RingAttentionSkips, KeysThatNoRankFurtherOnWants) {
   using kernels::MaskKind;
-  // A block travels in forward, in backward, and its gradient behind it: three times. The last rank
-  // to have it sends the gradient home.
+  // A block travels in forward and in backward, and its gradient from its first reader on: one hop
+  // behind, and then home.
   EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kFull, .length = 64}),
-            (std::vector<int64_t>{3 * 3 + 1, 3 * 3 + 1, 3 * 3 + 1, 3 * 3 + 1}));
+            (std::vector<int64_t>{3 * 3, 3 * 3, 3 * 3, 3 * 3}));
   EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kCausal, .length = 64}),
-            (std::vector<int64_t>{3 * 1, 3 * 2, 3 * 3, 3}));
+            (std::vector<int64_t>{2 * 1, 2 * 2 + 1, 2 * 3 + 2, 3}));
   EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kWindow, .length = 64, .window = 8}),
-            (std::vector<int64_t>{3, 3 + 1, 3 + 1, 1}));
+            (std::vector<int64_t>{2, 2 + 1, 2 + 1, 1}));
   EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kWindow, .length = 64, .window = 1}),
             (std::vector<int64_t>{0, 0, 0, 0}));
   // What a plan without the data cannot know moves as if it were not there.
   const std::vector<int64_t> starts = {0, 16, 48};
   EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kDocuments, .length = 64, .document_starts = starts}),
-            (std::vector<int64_t>{3, 6, 9, 3}));
+            (std::vector<int64_t>{2, 5, 8, 3}));
 }
 
 TEST(RingAttentionSkips, MasksAreOneOrAsManyAsSequences) {

@@ -42,15 +42,14 @@ struct Slots {
   int gradients_most;  // whoever wants what
 };
 Slots SlotsOf(const ScheduleSpec& spec, int ranks) {
-  const int nodes = ranks / spec.inner, two = ranks == 1 ? 0 : 2;
+  const int nodes = ranks / spec.inner, gradients = ranks == 1 ? 0 : std::min(ranks, 3);
   switch (spec.kind) {
     case ScheduleKind::kRing:
-      return {std::min(ranks - 1, 2), two, 3};
+      return {std::min(ranks - 1, 2), gradients, 4};
     case ScheduleKind::kDoubleRing:
-      return {std::min(spec.inner - 1, 2) + std::min(nodes - 1, 2), two, 4};
+      return {std::min(spec.inner - 1, 2) + std::min(nodes - 1, 2), gradients, 5};
     case ScheduleKind::kAllGather: {
       const int blocks = spec.blocks_in_flight == 0 ? ranks : spec.blocks_in_flight;
-      const int gradients = ranks == 1 ? 0 : std::min(ranks, 3);
       return {std::min(ranks - 1, blocks), gradients, gradients};
     }
   }
@@ -157,9 +156,9 @@ using Counts = std::vector<std::pair<int, int>>;
 
 TEST(Schedule, OfARingSendsWhatIsWantedAndNoMore) {
   const ScheduleSpec ring;
-  EXPECT_EQ(Sent(ring, Everyone(4)), (Counts{{3, 4}, {3, 4}, {3, 4}, {3, 4}}));
-  EXPECT_EQ(Sent(ring, Causal(4, 4)), (Counts{{1, 1}, {2, 2}, {3, 3}, {0, 3}}));
-  EXPECT_EQ(Sent(ring, Causal(4, 2)), (Counts{{1, 1}, {1, 2}, {1, 2}, {0, 1}}));
+  EXPECT_EQ(Sent(ring, Everyone(4)), (Counts{{3, 3}, {3, 3}, {3, 3}, {3, 3}}));
+  EXPECT_EQ(Sent(ring, Causal(4, 4)), (Counts{{1, 0}, {2, 1}, {3, 2}, {0, 3}}));
+  EXPECT_EQ(Sent(ring, Causal(4, 2)), (Counts{{1, 0}, {1, 1}, {1, 1}, {0, 1}}));
   EXPECT_EQ(Sent(ring, Causal(4, 1)), (Counts{{0, 0}, {0, 0}, {0, 0}, {0, 0}}));
 }
 
@@ -175,10 +174,10 @@ TEST(Schedule, OfAnAllGatherSendsEachBlockToThoseThatWantItAlone) {
 // Two nodes of two. Where all want all, a rank sends two blocks inside its node and one outside.
 TEST(Schedule, OfADoubleRingSendsWhatIsWantedAndNoMore) {
   const ScheduleSpec rings{.kind = ScheduleKind::kDoubleRing, .inner = 2};
-  EXPECT_EQ(Sent(rings, Everyone(4)), (Counts{{3, 4}, {3, 4}, {3, 4}, {3, 4}}));
+  EXPECT_EQ(Sent(rings, Everyone(4)), (Counts{{3, 3}, {3, 3}, {3, 3}, {3, 3}}));
   // Block 0 goes by 1, 2 and 3; block 1 begins at 3, as at the second place of its node, and ends
   // at 2.
-  EXPECT_EQ(Sent(rings, Causal(4, 4)), (Counts{{2, 1}, {1, 2}, {2, 3}, {1, 3}}));
+  EXPECT_EQ(Sent(rings, Causal(4, 4)), (Counts{{2, 0}, {1, 1}, {2, 2}, {1, 3}}));
 }
 
 // The block that a lap begins with leaves for the next node as the lap begins and is awaited as the
@@ -205,6 +204,23 @@ TEST(Schedule, OfAnAllGatherHasAllUnderWayFromTheStart) {
     EXPECT_EQ(schedule.keys.messages.size(), 12U);
     for (const BlockMessage& message : schedule.keys.messages) EXPECT_EQ(message.start, 0);
   }
+}
+
+// Own keys wait for the end on exactly those ranks to which a gradient comes home that late.
+TEST(Schedule, KeepsOwnKeysForTheEndWhereAGradientComesHomeThen) {
+  for (int ranks = 1; ranks <= 8; ++ranks) {
+    for (const ScheduleSpec& spec : SpecsFor(ranks)) {
+      SCOPED_TRACE(NameOf(spec, ranks));
+      for (const Schedule& schedule : SchedulesOf(spec, Everyone(ranks))) {
+        EXPECT_EQ(schedule.own_keys_last, ranks > 1);
+      }
+    }
+  }
+  std::vector<bool> last;
+  for (const Schedule& schedule : SchedulesOf({}, Causal(4, 4))) {
+    last.push_back(schedule.own_keys_last);
+  }
+  EXPECT_THAT(last, testing::ElementsAre(true, false, false, false));
 }
 
 TEST(Schedule, RefusesWhatCannotBe) {

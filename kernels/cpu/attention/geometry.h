@@ -147,7 +147,7 @@ struct Geometry {
     return (batch * heads + head) * strips + strip;
   }
 
-  // Rows of one head in a tensor [B,tokens,heads,D], from `token` on.
+  // Rows of one head in a tensor [B,tokens,heads,D], each sequence contiguous, from `token` on.
   static Rows HeadRows(const ConstView& x, int64_t batch, int64_t head, const PositionTile& tile) {
     return {static_cast<const char*>(x.data) + HeadOffset(x, batch, head, tile), ElementOf(x),
             x.dim(2) * x.dim(3), tile.run.count, x.dim(3)};
@@ -170,7 +170,7 @@ struct Geometry {
   // In bytes.
   static int64_t HeadOffset(const ConstView& x, int64_t batch, int64_t head,
                             const PositionTile& tile) {
-    return ((batch * x.dim(1) + tile.token) * x.dim(2) + head) * x.dim(3) * SizeOf(x.dtype);
+    return (batch * x.stride[0] + (tile.token * x.dim(2) + head) * x.dim(3)) * SizeOf(x.dtype);
   }
 };
 
