@@ -14,7 +14,8 @@
 
 namespace annulus::kernels::cuda {
 
-// Who computes an attention.
+// Who computes an attention. Every problem that cores take is taken here; fast are bf16 at head
+// sizes of 64 and 128 (others up to 128 are padded to those), and f32 within what FMAs give.
 enum class AttentionKernels : uint8_t {
   kGeneric,  // f32 FMAs: f32, and any head size
   kMma,      // bf16 tensor cores, sm_80 and later: head sizes up to 128 that 8 divides
