@@ -14,7 +14,7 @@ ForwardLaunch<T> LaunchOf(const AttentionForwardArgs& args, const KeyBlock& bloc
                           const AttentionDevice& device) {
   const AttentionProblem& p = args.problem;
   const ForwardState state(p, args.state.data);
-  return {.fold = {.shape = FoldShape(p, block.positions.tokens()),
+  return {.fold = {.shape = FoldShape(p, block.k),
                    .mask = MakeDeviceMask(p.mask, state.document_first),
                    .queries = {},
                    .keys = {},
@@ -35,7 +35,7 @@ BackwardLaunch<T> LaunchOf(const AttentionBackwardArgs& args, const KeyBlock& bl
                            const KeyBlockGradient& gradient, const AttentionDevice& device) {
   const AttentionProblem& p = args.problem;
   const BackwardState state(p, args.state.data);
-  return {.fold = {.shape = FoldShape(p, block.positions.tokens()),
+  return {.fold = {.shape = FoldShape(p, block.k),
                    .mask = MakeDeviceMask(p.mask, state.document_first),
                    .queries = {},
                    .keys = {},
@@ -52,6 +52,11 @@ BackwardLaunch<T> LaunchOf(const AttentionBackwardArgs& args, const KeyBlock& bl
           .keys = block.positions,
           .batch = static_cast<int>(p.batch),
           .stream = device.stream};
+}
+
+// Keys of one block lie alike in all their tensors.
+void CheckAlike(const KeyBlock& block, const ConstView& other) {
+  Check(other.stride == block.k.stride, "{} do not lie as the keys {} do", other, block.k);
 }
 
 bool IsEmpty(const AttentionProblem& p) { return AllRows(p) == 0; }
@@ -103,6 +108,7 @@ void AttentionForwardBegin(const AttentionForwardArgs& args, const AttentionDevi
 void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                           const AttentionDevice& device) {
   if (IsEmpty(args.problem, block)) return;
+  CheckAlike(block, block.v);
   switch (ChooseAttention(args.problem, device.capability)) {
     case AttentionKernels::kHopper:
       return HopperForwardFold(LaunchOf<BFloat16>(args, block, device));
@@ -135,6 +141,9 @@ void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDe
 void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                            const KeyBlockGradient& gradient, const AttentionDevice& device) {
   if (IsEmpty(args.problem, block)) return;
+  for (const ConstView& view : {block.v, ConstView(gradient.dk), ConstView(gradient.dv)}) {
+    CheckAlike(block, view);
+  }
   switch (ChooseAttention(args.problem, device.capability)) {
     case AttentionKernels::kHopper:
       return HopperBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));

@@ -33,7 +33,7 @@ __device__ __forceinline__ GenericRows<const T> QueryRows(const BackwardFold<T>&
 template <class T>
 __device__ __forceinline__ GenericRows<const T> KeyRows(const BackwardFold<T>& p, const T* tensor,
                                                         const Pairing& at) {
-  return {tensor,  p.shape.key_tokens, p.shape.kv_heads, at.batch, at.head / p.shape.group,
+  return {tensor,  p.shape.key_rows, p.shape.kv_heads, at.batch, at.head / p.shape.group,
           at.keys, p.shape.head_dim};
 }
 
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kGenericThreads)
   const int kv_head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
   const Tile keys = TileAt(p.keys, static_cast<int>(blockIdx.x), kGenericTile);
   const auto rows_of = [&](float* tensor) {
-    return GenericRows<float>(tensor, s.key_tokens, s.kv_heads, batch, kv_head, keys, s.head_dim);
+    return GenericRows<float>(tensor, s.key_rows, s.kv_heads, batch, kv_head, keys, s.head_dim);
   };
   const GenericRows<float> dk = rows_of(p.dk), dv = rows_of(p.dv);
   QueryTileWalk<> walk(p.mask, keys, p.queries, kGenericTile);

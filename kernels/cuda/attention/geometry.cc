@@ -43,13 +43,17 @@ DeviceMask MakeDeviceMask(const Mask& mask, const int* document_first) {
   return device;
 }
 
-FoldShape::FoldShape(const AttentionProblem& p, int64_t keys)
+FoldShape::FoldShape(const AttentionProblem& p)
     : heads(ToInt(p.heads, "heads")),
       kv_heads(ToInt(p.kv_heads, "key/value heads")),
       group(heads / kv_heads),
       head_dim(ToInt(p.head_dim, "head size")),
       query_tokens(ToInt(p.query_tokens(), "tokens")),
-      key_tokens(ToInt(keys, "tokens")),
       scale(p.scale) {}
+
+FoldShape::FoldShape(const AttentionProblem& p, const ConstView& keys) : FoldShape(p) {
+  key_tokens = ToInt(keys.dim(1), "tokens");
+  key_rows = ToInt(keys.stride[0] / (p.kv_heads * p.head_dim), "tokens");
+}
 
 }  // namespace annulus::kernels::cuda

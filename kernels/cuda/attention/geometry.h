@@ -41,8 +41,8 @@ struct DeviceMask {
 
 DeviceMask MakeDeviceMask(const Mask& mask, const int* document_first);
 
-// The extents of one fold. Queries are [B,T,H,D], keys [B,S,Hkv,D], contiguous; per-row vectors and
-// f32 accumulators of queries are [B,H,T] and [B,H,T,D].
+// The extents of one fold. Queries are [B,T,H,D], contiguous, keys [B,S,Hkv,D], each sequence
+// contiguous; per-row vectors and f32 accumulators of queries are [B,H,T] and [B,H,T,D].
 struct FoldShape {
   int heads = 1;
   int kv_heads = 1;
@@ -50,9 +50,15 @@ struct FoldShape {
   int head_dim = 64;
   int query_tokens = 0;
   int key_tokens = 0;
+  int key_rows = 0;  // [Hkv,D] from one sequence's first key to the next one's
   float scale = 1;
 
-  FoldShape(const AttentionProblem& problem, int64_t keys);
+  explicit FoldShape(const AttentionProblem& problem);
+  // `keys` are k, and v, dk and dv are like it.
+  FoldShape(const AttentionProblem& problem, const ConstView& keys);
+
+  // [Hkv,D] from the first sequence's first key to the last one's last.
+  int64_t AllKeyRows(int batch) const { return int64_t{batch - 1} * key_rows + key_tokens; }
 };
 
 }  // namespace annulus::kernels::cuda

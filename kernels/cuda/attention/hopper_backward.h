@@ -102,8 +102,7 @@ BackwardMaps MapBackward(const BackwardLaunch<BFloat16>& launch, bool keys_stay)
                      rows);
   };
   const auto keys = [&](const BFloat16* x, int rows) {
-    return MapTensor({x, int64_t{launch.batch} * s.key_tokens, int64_t{s.kv_heads} * s.head_dim},
-                     rows);
+    return MapTensor({x, s.AllKeyRows(launch.batch), int64_t{s.kv_heads} * s.head_dim}, rows);
   };
   constexpr int kStay = Shape::kStaying, kPass = Shape::kPassing;
   if (keys_stay) {

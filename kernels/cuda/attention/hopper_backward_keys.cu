@@ -36,7 +36,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
   const FoldShape& s = p.shape;
   const int lane = Lane().lane;
   if (lane == 0) {
-    room.FetchStaying(maps, work.kv_head * s.head_dim, work.batch * s.key_tokens + work.keys.token,
+    room.FetchStaying(maps, work.kv_head * s.head_dim, work.batch * s.key_rows + work.keys.token,
                       At(notes.barriers.full_staying));
   }
   GroupWalk<false> walk(p, work.keys, Shape::kPassing);

@@ -37,7 +37,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
                       work.batch * s.query_tokens + work.queries.token,
                       At(notes.barriers.full_staying));
   }
-  const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_tokens;
+  const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_rows;
   KeyTileWalk<false> walk(p.mask, work.queries, p.keys, Shape::kPassing);
   for (RingPlace at;; at.Advance()) {
     const VisibleTile next = walk.WarpNext();

@@ -93,7 +93,7 @@ __device__ __forceinline__ void Produce(const ForwardFold<BFloat16>& p, const Ma
                          work.batch * s.query_tokens + work.queries.token, room.q(),
                          Shape::kQueryBox, At(notes.full_q));
   }
-  const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_tokens;
+  const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_rows;
   KeyTileWalk<false> walk(p.mask, work.queries, p.keys, Shape::kKeys);
   RingPlace at;
   while (true) {
@@ -234,12 +234,14 @@ void Run(ForwardLaunch<BFloat16> launch) {
   const FoldShape& s = fold.shape;
   fold.queries = CutIntoTiles(launch.queries, Shape::kQueries);
   fold.keys = CutIntoTiles(launch.keys, Shape::kKeys);
-  const auto map = [&](const BFloat16* data, int tokens, int heads, int box_rows) {
-    return MapTensor({data, int64_t{launch.batch} * tokens, int64_t{heads} * s.head_dim}, box_rows);
+  const auto map = [&](const BFloat16* data, int64_t rows, int heads, int box_rows) {
+    return MapTensor({data, rows, int64_t{heads} * s.head_dim}, box_rows);
   };
-  const Maps maps{map(fold.q, s.query_tokens, s.heads, Shape::kQueries),
-                  map(fold.k, s.key_tokens, s.kv_heads, Shape::kKeys),
-                  map(fold.v, s.key_tokens, s.kv_heads, Shape::kKeys)};
+  const int64_t query_rows = int64_t{launch.batch} * s.query_tokens;
+  const int64_t key_rows = s.AllKeyRows(launch.batch);
+  const Maps maps{map(fold.q, query_rows, s.heads, Shape::kQueries),
+                  map(fold.k, key_rows, s.kv_heads, Shape::kKeys),
+                  map(fold.v, key_rows, s.kv_heads, Shape::kKeys)};
   Launch(HopperForwardKernel<Shape>,
          {.grid = dim3(static_cast<unsigned>(fold.queries.tiles()), static_cast<unsigned>(s.heads),
                        static_cast<unsigned>(launch.batch)),

@@ -61,7 +61,7 @@ __device__ __forceinline__ TensorHead QueryHead(const FoldShape& s, int batch, i
   return {batch, s.query_tokens, s.heads, head, s.head_dim};
 }
 __device__ __forceinline__ TensorHead KeyHead(const FoldShape& s, int batch, int kv_head) {
-  return {batch, s.key_tokens, s.kv_heads, kv_head, s.head_dim};
+  return {batch, s.key_rows, s.kv_heads, kv_head, s.head_dim};
 }
 
 // Index in [B,H,T].

@@ -159,7 +159,7 @@ template <class T>
 BackwardRows<T> RowsOf(const AttentionBackwardArgs& args) {
   const AttentionProblem& p = args.problem;
   const BackwardState state(p, args.state.data);
-  return {.shape = FoldShape(p, 0),
+  return {.shape = FoldShape(p),
           .rows = AllRows(p),
           .out = args.out.As<T>(),
           .dout = args.dout.As<T>(),
@@ -197,7 +197,7 @@ void FinishForwardRows(const AttentionForwardArgs& args, View out, View lse, cud
   const AttentionProblem& p = args.problem;
   const ForwardState state(p, args.state.data);
   WithElement(p.dtype, [&]<class T>(T) {
-    const ForwardRows<T> rows{FoldShape(p, 0), AllRows(p),  state.out,      state.max,
+    const ForwardRows<T> rows{FoldShape(p), AllRows(p),  state.out,      state.max,
                               state.sum,       out.As<T>(), lse.As<float>()};
     Launch(FinishForwardKernel<T>, RowsByWarp(rows.rows), stream, "attention forward finish", rows);
   });
