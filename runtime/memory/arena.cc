@@ -51,8 +51,11 @@ Arena::Arena(DryTag) {
 Arena::Arena(int64_t bytes) { Map(bytes); }
 
 Arena::Arena(int64_t bytes, kernels::OwnedMemory memory) : device_(std::move(memory)) {
-  if (device_ == nullptr) return Map(bytes);
-  stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = bytes};
+  if (device_ == nullptr) {
+    Map(bytes);
+  } else {
+    stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = bytes};
+  }
 }
 
 Arena::Arena(const ArenaSize& size, kernels::OwnedMemory memory, parallel::Communicator& group)
