@@ -1,14 +1,17 @@
 // The kernel table: what one device can compute. A step is one program run against a table.
 //
 // cpu/ computes on this machine's cores, dry/ does no work and stands for another table when the
-// step is only planned, cuda/ will compute on GPUs. Tables neither check, count nor allocate:
+// step is only planned, cuda/ computes on GPUs. Tables neither check, count nor allocate:
 // Kernels (kernels.h) does that once, in front of every table.
 //
 // Work is ordered: each call sees the results of the calls before it. A table may return before the
-// work is done (a GPU stream); SumOfSquares, Sum and CopyToHost wait for it.
+// work is done (a GPU stream); SumOfSquares, Sum, CopyToHost and Wait wait for it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,6 +27,9 @@ struct KernelChoice {
   std::string reason;
 };
 
+// Memory of the host, with what gives it back.
+using HostMemory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+
 class KernelTable {
  public:
   virtual ~KernelTable() = default;
@@ -37,6 +43,7 @@ class KernelTable {
   // Scratch a call needs, in bytes: pure functions of shapes, the same for the dry table.
   virtual int64_t MatMulScratchBytes(const MatMulArgs&) const = 0;
   virtual int64_t RmsNormBackwardScratchBytes(const RmsNormBackwardArgs&) const = 0;
+  virtual int64_t MaskedSoftmaxScratchBytes(const MaskedSoftmaxArgs&) const = 0;
   virtual int64_t AttentionForwardStateBytes(const AttentionProblem&) const = 0;
   virtual int64_t AttentionForwardScratchBytes(const AttentionProblem&,
                                                int64_t key_tokens) const = 0;
@@ -52,7 +59,7 @@ class KernelTable {
   virtual void Rope(const RopeArgs&) = 0;
   virtual void SwiGlu(const SwiGluArgs&) = 0;
   virtual void SwiGluBackward(const SwiGluBackwardArgs&) = 0;
-  virtual void MaskedSoftmax(const MaskedSoftmaxArgs&) = 0;
+  virtual void MaskedSoftmax(const MaskedSoftmaxArgs&, View scratch) = 0;
   virtual void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs&) = 0;
   virtual void Embedding(const EmbeddingArgs&) = 0;
   virtual void EmbeddingBackward(const EmbeddingBackwardArgs&) = 0;
@@ -83,6 +90,15 @@ class KernelTable {
   virtual void CopyStrided(const CopyStridedArgs&) = 0;
   virtual void CopyFromHost(const void* from, View to) = 0;
   virtual void CopyToHost(ConstView from, void* to) = 0;
+
+  // Host memory that copies to and from this table's are fastest with, for what stages them
+  // all through a run. Must be given back before the table ends.
+  virtual HostMemory AllocateHost(int64_t bytes) {
+    return {new std::byte[static_cast<size_t>(bytes)], std::default_delete<std::byte[]>()};
+  }
+
+  // Returns when all work so far is done.
+  virtual void Wait() {}
 
   // Reductions of f32 in a fixed order, accumulated in float64.
   virtual double SumOfSquares(ConstView) = 0;

@@ -185,7 +185,8 @@ void Kernels::MaskedSoftmax(const MaskedSoftmaxArgs& args) {
         args.keys.first.size(), args.p);
   CountElementwise(args.p.dtype, 5 * args.p.size(),
                    2 * args.scores.size_bytes() + args.p.size_bytes());
-  table_.MaskedSoftmax(args);
+  MemoryScope scope(memory_);
+  table_.MaskedSoftmax(args, Scratch(table_.MaskedSoftmaxScratchBytes(args)));
 }
 
 void Kernels::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {

@@ -29,13 +29,6 @@ void ForEachBlock(const PositionRun& run, int64_t block_tokens, Visit visit) {
   }
 }
 
-// A well-mixed 64-bit hash (the finaliser of MurmurHash3, Appleby 2011).
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdULL;
-  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53ULL;
-  return x ^ (x >> 33);
-}
-
 // Whether some query may attend to some key, as far as the key ranges say. Both ends of the ranges
 // ascend with the query, so a merge that leaps decides; with strides no longer than the window it
 // takes two or three steps, and never more than one per query and key.
@@ -141,17 +134,6 @@ std::string_view NameOf(MaskKind kind) {
       return "block-sparse";
   }
   return "?";
-}
-
-bool BlockPattern::Selects(int64_t query_block, int64_t key_block) const {
-  const int64_t distance = query_block - key_block;
-  if (distance < 0) return false;
-  if (distance < window_blocks || key_block < global_blocks) return true;
-  if (stride_blocks > 0 && distance % stride_blocks == 0) return true;
-  if (random_blocks <= 0) return false;
-  const uint64_t row = Mix(seed ^ Mix(static_cast<uint64_t>(query_block) + 1));
-  const uint64_t draw = Mix(row ^ static_cast<uint64_t>(key_block));
-  return draw % (static_cast<uint64_t>(query_block) + 1) < static_cast<uint64_t>(random_blocks);
 }
 
 Mask::KeyRange Mask::Keys(int64_t query) const {

@@ -24,6 +24,13 @@ enum class MaskKind : uint8_t {
 // The name the option attention.mask gives a kind.
 std::string_view NameOf(MaskKind kind);
 
+// A well-mixed 64-bit hash (the finaliser of MurmurHash3, Appleby 2011).
+constexpr uint64_t MixBits(uint64_t x) {
+  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdULL;
+  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+  return x ^ (x >> 33);
+}
+
 // Block-sparse patterns over blocks of `block_tokens` positions (Longformer: window + global;
 // BigBird: window + global + random; Sparse Transformer: window + strided). Query block i attends
 // to key block j <= i when any of these holds. Causal inside the diagonal block.
@@ -35,7 +42,17 @@ struct BlockPattern {
   int64_t random_blocks = 0;  // about this many of the blocks 0..i, by a hash of (seed, i, j)
   uint64_t seed = 0;
 
-  bool Selects(int64_t query_block, int64_t key_block) const;
+  // constexpr, so that kernels on devices may call it.
+  constexpr bool Selects(int64_t query_block, int64_t key_block) const {
+    const int64_t distance = query_block - key_block;
+    if (distance < 0) return false;
+    if (distance < window_blocks || key_block < global_blocks) return true;
+    if (stride_blocks > 0 && distance % stride_blocks == 0) return true;
+    if (random_blocks <= 0) return false;
+    const uint64_t row = MixBits(seed ^ MixBits(static_cast<uint64_t>(query_block) + 1));
+    const uint64_t draw = MixBits(row ^ static_cast<uint64_t>(key_block));
+    return draw % (static_cast<uint64_t>(query_block) + 1) < static_cast<uint64_t>(random_blocks);
+  }
 };
 
 // The words that FillBits writes have a bit for each of up to 64 queries: those of the first

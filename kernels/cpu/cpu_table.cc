@@ -34,6 +34,7 @@ int64_t CpuTable::MatMulScratchBytes(const MatMulArgs& args) const {
 int64_t CpuTable::RmsNormBackwardScratchBytes(const RmsNormBackwardArgs& args) const {
   return cpu::RmsNormBackwardScratchBytes(args);
 }
+int64_t CpuTable::MaskedSoftmaxScratchBytes(const MaskedSoftmaxArgs&) const { return 0; }
 int64_t CpuTable::AttentionForwardStateBytes(const AttentionProblem& problem) const {
   return cpu::AttentionForwardStateBytes(problem);
 }
@@ -60,7 +61,9 @@ void CpuTable::SwiGlu(const SwiGluArgs& args) { cpu::SwiGlu(args, threads_); }
 void CpuTable::SwiGluBackward(const SwiGluBackwardArgs& args) {
   cpu::SwiGluBackward(args, threads_);
 }
-void CpuTable::MaskedSoftmax(const MaskedSoftmaxArgs& args) { cpu::MaskedSoftmax(args, threads_); }
+void CpuTable::MaskedSoftmax(const MaskedSoftmaxArgs& args, View) {
+  cpu::MaskedSoftmax(args, threads_);
+}
 void CpuTable::MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs& args) {
   cpu::MaskedSoftmaxBackward(args, threads_);
 }

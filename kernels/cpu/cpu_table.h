@@ -16,6 +16,7 @@ class CpuTable final : public KernelTable {
 
   int64_t MatMulScratchBytes(const MatMulArgs&) const override;
   int64_t RmsNormBackwardScratchBytes(const RmsNormBackwardArgs&) const override;
+  int64_t MaskedSoftmaxScratchBytes(const MaskedSoftmaxArgs&) const override;
   int64_t AttentionForwardStateBytes(const AttentionProblem&) const override;
   int64_t AttentionForwardScratchBytes(const AttentionProblem&, int64_t key_tokens) const override;
   int64_t AttentionBackwardStateBytes(const AttentionProblem&) const override;
@@ -28,7 +29,7 @@ class CpuTable final : public KernelTable {
   void Rope(const RopeArgs&) override;
   void SwiGlu(const SwiGluArgs&) override;
   void SwiGluBackward(const SwiGluBackwardArgs&) override;
-  void MaskedSoftmax(const MaskedSoftmaxArgs&) override;
+  void MaskedSoftmax(const MaskedSoftmaxArgs&, View scratch) override;
   void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs&) override;
   void Embedding(const EmbeddingArgs&) override;
   void EmbeddingBackward(const EmbeddingBackwardArgs&) override;

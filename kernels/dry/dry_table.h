@@ -28,6 +28,9 @@ class DryTable final : public KernelTable {
   int64_t RmsNormBackwardScratchBytes(const RmsNormBackwardArgs& args) const override {
     return modelled_.RmsNormBackwardScratchBytes(args);
   }
+  int64_t MaskedSoftmaxScratchBytes(const MaskedSoftmaxArgs& args) const override {
+    return modelled_.MaskedSoftmaxScratchBytes(args);
+  }
   int64_t AttentionForwardStateBytes(const AttentionProblem& problem) const override {
     return modelled_.AttentionForwardStateBytes(problem);
   }
@@ -50,7 +53,7 @@ class DryTable final : public KernelTable {
   void Rope(const RopeArgs&) override {}
   void SwiGlu(const SwiGluArgs&) override {}
   void SwiGluBackward(const SwiGluBackwardArgs&) override {}
-  void MaskedSoftmax(const MaskedSoftmaxArgs&) override {}
+  void MaskedSoftmax(const MaskedSoftmaxArgs&, View) override {}
   void MaskedSoftmaxBackward(const MaskedSoftmaxBackwardArgs&) override {}
   void Embedding(const EmbeddingArgs&) override {}
   void EmbeddingBackward(const EmbeddingBackwardArgs&) override {}

@@ -1,0 +1,153 @@
+#include "kernels/cuda/attention/attention.h"
+
+#include "kernels/cuda/attention/folds.h"
+#include "kernels/cuda/attention/row_passes.h"
+#include "kernels/cuda/attention/state.h"
+
+namespace annulus::kernels::cuda {
+namespace {
+
+constexpr int64_t kLargestMmaHead = 128;
+
+template <class T>
+ForwardLaunch<T> LaunchOf(const AttentionForwardArgs& args, const KeyBlock& block,
+                          const AttentionDevice& device) {
+  const AttentionProblem& p = args.problem;
+  const ForwardState state(p, args.state.data);
+  return {.fold = {.shape = FoldShape(p, block.positions.tokens()),
+                   .mask = MakeDeviceMask(p.mask, state.document_first),
+                   .queries = {},
+                   .keys = {},
+                   .q = args.q.As<T>(),
+                   .k = block.k.As<T>(),
+                   .v = block.v.As<T>(),
+                   .out = state.out,
+                   .max = state.max,
+                   .sum = state.sum},
+          .queries = p.queries,
+          .keys = block.positions,
+          .batch = static_cast<int>(p.batch),
+          .stream = device.stream};
+}
+
+template <class T>
+BackwardLaunch<T> LaunchOf(const AttentionBackwardArgs& args, const KeyBlock& block,
+                           const KeyBlockGradient& gradient, const AttentionDevice& device) {
+  const AttentionProblem& p = args.problem;
+  const BackwardState state(p, args.state.data);
+  return {.fold = {.shape = FoldShape(p, block.positions.tokens()),
+                   .mask = MakeDeviceMask(p.mask, state.document_first),
+                   .queries = {},
+                   .keys = {},
+                   .q = args.q.As<T>(),
+                   .k = block.k.As<T>(),
+                   .v = block.v.As<T>(),
+                   .dout = args.dout.As<T>(),
+                   .lse2 = state.lse2,
+                   .delta = state.delta,
+                   .dq = state.dq,
+                   .dk = gradient.dk.As<float>(),
+                   .dv = gradient.dv.As<float>()},
+          .queries = p.queries,
+          .keys = block.positions,
+          .batch = static_cast<int>(p.batch),
+          .stream = device.stream};
+}
+
+bool IsEmpty(const AttentionProblem& p) { return AllRows(p) == 0; }
+
+bool IsEmpty(const AttentionProblem& p, const KeyBlock& block) {
+  return IsEmpty(p) || block.positions.tokens() == 0;
+}
+
+}  // namespace
+
+std::string_view NameOf(AttentionKernels kernels) {
+  switch (kernels) {
+    case AttentionKernels::kGeneric:
+      return "generic";
+    case AttentionKernels::kMma:
+      return "mma";
+    case AttentionKernels::kHopper:
+      return "hopper";
+  }
+  return "?";
+}
+
+AttentionKernels ChooseAttention(const AttentionProblem& p, int capability) {
+  // The tensor cores' kernels take the maximum before they scale.
+  const bool mma = p.dtype == DType::kBF16 && p.scale > 0 && p.head_dim % 8 == 0 &&
+                   p.head_dim <= kLargestMmaHead;
+  if (!mma || capability < 80) return AttentionKernels::kGeneric;
+  const bool hopper = capability == 90 && (p.head_dim == 64 || p.head_dim == 128);
+  return hopper ? AttentionKernels::kHopper : AttentionKernels::kMma;
+}
+
+int64_t AttentionForwardStateBytes(const AttentionProblem& p) {
+  return ForwardState(p, nullptr).bytes;
+}
+
+int64_t AttentionBackwardStateBytes(const AttentionProblem& p) {
+  return BackwardState(p, nullptr).bytes;
+}
+
+void AttentionForwardBegin(const AttentionForwardArgs& args, const AttentionDevice& device) {
+  const AttentionProblem& p = args.problem;
+  if (IsEmpty(p)) return;
+  BeginForwardRows(args, device.stream);
+  if (DocumentQueries(p) == 0) return;
+  FillDocumentFirst(p, ForwardState(p, args.state.data).document_first, device.stream);
+}
+
+void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
+                          const AttentionDevice& device) {
+  if (IsEmpty(args.problem, block)) return;
+  switch (ChooseAttention(args.problem, device.capability)) {
+    case AttentionKernels::kHopper:
+      return HopperForwardFold(LaunchOf<BFloat16>(args, block, device));
+    case AttentionKernels::kMma:
+      return MmaForwardFold(LaunchOf<BFloat16>(args, block, device));
+    case AttentionKernels::kGeneric:
+      break;
+  }
+  if (args.problem.dtype == DType::kF32) {
+    GenericForwardFold(LaunchOf<float>(args, block, device));
+  } else {
+    GenericForwardFold(LaunchOf<BFloat16>(args, block, device));
+  }
+}
+
+void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse,
+                            const AttentionDevice& device) {
+  if (IsEmpty(args.problem)) return;
+  FinishForwardRows(args, out, lse, device.stream);
+}
+
+void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDevice& device) {
+  const AttentionProblem& p = args.problem;
+  if (IsEmpty(p)) return;
+  BeginBackwardRows(args, device.stream);
+  if (DocumentQueries(p) == 0) return;
+  FillDocumentFirst(p, BackwardState(p, args.state.data).document_first, device.stream);
+}
+
+void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
+                           const KeyBlockGradient& gradient, const AttentionDevice& device) {
+  if (IsEmpty(args.problem, block)) return;
+  if (ChooseAttention(args.problem, device.capability) != AttentionKernels::kGeneric) {
+    return MmaBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+  }
+  if (args.problem.dtype == DType::kF32) {
+    GenericBackwardFold(LaunchOf<float>(args, block, gradient, device));
+  } else {
+    GenericBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+  }
+}
+
+void AttentionBackwardFinish(const AttentionBackwardArgs& args, View dq,
+                             const AttentionDevice& device) {
+  if (IsEmpty(args.problem)) return;
+  FinishBackwardRows(args, dq, device.stream);
+}
+
+}  // namespace annulus::kernels::cuda

@@ -1,0 +1,51 @@
+#include "kernels/cuda/cuda_table.h"
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/table/cuda_kernel_table.h"
+
+namespace annulus::kernels {
+
+bool CudaBuiltIn() { return true; }
+
+std::string CudaProblem() {
+  const std::string why = cuda::WhyNoDevice();
+  if (why.empty()) return why;
+  return fmt::format(
+      "device.kind = cuda, but there is no device to compute on: {}; run with "
+      "device.kind = cpu, or on a machine with a GPU and its driver",
+      why);
+}
+
+std::vector<CudaDeviceFacts> CudaDevices() {
+  std::vector<CudaDeviceFacts> devices;
+  for (int i = 0; i < cuda::DeviceCount(); ++i) {
+    const cuda::DeviceProperties device = cuda::PropertiesOf(i);
+    devices.push_back({.index = i,
+                       .name = device.name,
+                       .capability = fmt::format("{}.{}", device.major, device.minor),
+                       .memory_bytes = device.memory_bytes});
+  }
+  return devices;
+}
+
+std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options) {
+  const std::string problem = CudaProblem();
+  if (!problem.empty()) throw ConfigError(problem);
+  cuda::UseDevice(cuda::DeviceOfRank(options.node_local_rank, cuda::DeviceCount()));
+  return std::make_unique<cuda::CudaKernelTable>(options);
+}
+
+std::unique_ptr<KernelTable> ModelCudaTable() { return std::make_unique<cuda::CudaKernelTable>(); }
+
+CudaMemory ReserveCudaMemory(int64_t bytes) {
+  return {cuda::ReserveDeviceMemory(bytes, "tensors").release(), cuda::FreeDeviceMemory()};
+}
+
+CudaMemoryReading ReadCudaMemory() {
+  const cuda::DeviceMemoryReading device = cuda::ReadDeviceMemory();
+  return {.used_bytes = device.used_bytes(), .total_bytes = device.total_bytes};
+}
+
+}  // namespace annulus::kernels
