@@ -179,6 +179,14 @@ class LocalCommunicator final : public MessageCommunicator {
 
   std::string Name() const override { return "threads"; }
 
+  void Progress() override {
+    {
+      const std::lock_guard lock(world_->mutex);
+      world_->ThrowIfAborted();
+    }
+    MessageCommunicator::Progress();
+  }
+
  protected:
   std::unique_ptr<InFlight> Post(const Messages& messages, std::string_view what) override {
     const LocalInFlight::Route route{*world_, id_, rank(), group().world_ranks};
