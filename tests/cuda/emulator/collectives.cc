@@ -1,0 +1,97 @@
+#include "tests/cuda/emulator/collectives.h"
+
+#include <vector>
+
+#include "tests/cuda/emulator/block.h"
+#include "tests/cuda/emulator/race_detector.h"
+#include "tests/cuda/emulator/text.h"
+
+namespace annulus::emulator {
+namespace {
+
+[[noreturn]] void TellDivergence(const std::string& what) {
+  Tell(Defect::kDivergence, what);
+  block->GiveUp();
+}
+
+// The meeting that the running lane joins; a new one if there is none.
+size_t Find(Warp& warp, const Meeting& wanted) {
+  for (size_t i = 0; i < warp.meetings.size(); ++i) {
+    const Meeting& meeting = warp.meetings[i];
+    if ((meeting.mask & wanted.mask) == 0) continue;
+    if (meeting.mask == wanted.mask && std::strcmp(meeting.name, wanted.name) == 0 &&
+        (meeting.arrived >> self->lane & 1) == 0) {
+      return i;
+    }
+    TellDivergence(Text("%s of lanes %08x at %s meets %s of lanes %08x at %s", wanted.name,
+                        wanted.mask, LineOf(wanted.at).c_str(), meeting.name, meeting.mask,
+                        LineOf(meeting.at).c_str()));
+  }
+  warp.meetings.push_back(wanted);
+  return warp.meetings.size() - 1;
+}
+
+}  // namespace
+
+void Meet(const char* name, uint32_t mask, void* argument, Act act, Place at) {
+  const InEmulator inside;
+  const int lane = self->lane;
+  if ((mask >> lane & 1) == 0) {
+    TellDivergence(
+        Text("%s of lanes %08x is called by lane %d, at %s", name, mask, lane, LineOf(at).c_str()));
+  }
+  Warp& warp = block->warps[static_cast<size_t>(self->warp)];
+  const size_t index = Find(warp, {name, mask, 0, {}, act, at});
+  Meeting& meeting = warp.meetings[index];
+  meeting.arrived |= 1u << lane;
+  meeting.arguments[static_cast<size_t>(lane)] = argument;
+  if (meeting.arrived != mask) {
+    block->BlockOn(name, at);
+    return;
+  }
+  const Meeting complete = meeting;
+  warp.meetings.erase(warp.meetings.begin() + static_cast<std::ptrdiff_t>(index));
+  if (act != nullptr) act(complete.arguments.data(), mask, complete.at);
+  for (uint32_t others = mask & ~(1u << lane); others != 0; others &= others - 1) {
+    block->Wake(self->warp * 32 + __builtin_ctz(others));
+  }
+}
+
+void SyncWarp(uint32_t mask, Place at) {
+  Meet(
+      "__syncwarp", mask, nullptr,
+      [](void* const*, uint32_t lanes, Place) {
+        if (block->races == nullptr) return;
+        std::vector<int> threads;
+        for (int lane = 0; lane < 32; ++lane) {
+          if ((lanes >> lane & 1) != 0) threads.push_back(self->warp * 32 + lane);
+        }
+        block->races->Synchronise(threads, threads);
+      },
+      at);
+}
+
+int Lane() { return self->lane; }
+
+uint32_t Ballot(uint32_t mask, bool predicate, Place at) {
+  struct Argument {
+    bool predicate;
+    uint32_t lanes;
+  } argument{predicate, 0};
+  Meet(
+      "ballot", mask, &argument,
+      [](void* const* arguments, uint32_t lanes, Place) {
+        uint32_t result = 0;
+        for (uint32_t lane = 0; lane < 32; ++lane) {
+          if ((lanes >> lane & 1) == 0) continue;
+          if (static_cast<Argument*>(arguments[lane])->predicate) result |= 1u << lane;
+        }
+        for (uint32_t lane = 0; lane < 32; ++lane) {
+          if ((lanes >> lane & 1) != 0) static_cast<Argument*>(arguments[lane])->lanes = result;
+        }
+      },
+      at);
+  return argument.lanes;
+}
+
+}  // namespace annulus::emulator

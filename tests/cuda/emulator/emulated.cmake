@@ -1,0 +1,71 @@
+# Kernels as C++ on the emulator, in three flavours:
+#   plain  optimised
+#   race   every access of a kernel is seen by the race detector
+#   asan   AddressSanitizer and UndefinedBehaviorSanitizer
+#
+# annulus_add_emulated_library(NAME SOURCES...) makes static libraries NAME_plain, NAME_race and
+# NAME_asan of .cu and .cc files. annulus_emulated_test(NAME SOURCES... [LIBRARIES...] [EMULATED...])
+# makes the GoogleTest programs NAME_plain, NAME_race and NAME_asan, whose CTest tests bear the flavour
+# as prefix: EMULATED names libraries of the first function, whose flavour is linked, LIBRARIES any.
+set(ANNULUS_EMULATED_FLAVOURS plain race asan)
+# Under ThreadSanitizer itself its hooks are its own, and it does not know our stacks.
+if(ANNULUS_SANITIZE MATCHES thread)
+  set(ANNULUS_EMULATED_FLAVOURS "")
+endif()
+
+set(annulus_emulated_plain -O2)
+set(annulus_emulated_race -O1 -fsanitize=thread)
+set(annulus_emulated_asan -O1 -fsanitize=address,undefined -fno-sanitize=vptr
+    -fno-sanitize-recover=all -fno-omit-frame-pointer)
+
+# Options that a flavour's sources are compiled with, into `result`.
+function(annulus_emulated_options flavour result)
+  # Local memory starts as no plausible number; calls return to the line that reports name.
+  set(options ${annulus_emulated_${flavour}} -g1 -fno-optimize-sibling-calls
+      -Wno-unknown-pragmas -Wno-conversion)
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-ftrivial-auto-var-init=pattern ANNULUS_HAS_PATTERN_INIT)
+  if(ANNULUS_HAS_PATTERN_INIT)
+    list(APPEND options -ftrivial-auto-var-init=pattern)
+  endif()
+  if(NOT flavour STREQUAL plain)
+    # Kernels and what they are launched by; a debug build's own sanitizers are not mixed with these.
+    list(APPEND options -U_FORTIFY_SOURCE)
+  endif()
+  set(${result} ${options} PARENT_SCOPE)
+endfunction()
+
+function(annulus_emulated_target target flavour)
+  annulus_emulated_options(${flavour} options)
+  target_compile_options(${target} PRIVATE ${options})
+  target_compile_features(${target} PRIVATE cxx_std_20)
+  target_include_directories(${target} BEFORE PRIVATE
+    ${PROJECT_SOURCE_DIR}/tests/cuda/emulator/include)
+  target_link_libraries(${target} PUBLIC annulus_emulator_${flavour})
+endfunction()
+
+function(annulus_add_emulated_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  set_source_files_properties(${ARG_SOURCES} PROPERTIES LANGUAGE CXX)
+  foreach(flavour IN LISTS ANNULUS_EMULATED_FLAVOURS)
+    add_library(${name}_${flavour} STATIC EXCLUDE_FROM_ALL ${ARG_SOURCES})
+    annulus_emulated_target(${name}_${flavour} ${flavour})
+    target_link_libraries(${name}_${flavour} PUBLIC ${ARG_LIBRARIES})
+  endforeach()
+endfunction()
+
+function(annulus_emulated_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES;EMULATED" ${ARGN})
+  set_source_files_properties(${ARG_SOURCES} PROPERTIES LANGUAGE CXX)
+  foreach(flavour IN LISTS ANNULUS_EMULATED_FLAVOURS)
+    set(target ${name}_${flavour})
+    add_executable(${target} ${ARG_SOURCES})
+    annulus_emulated_target(${target} ${flavour})
+    list(TRANSFORM ARG_EMULATED APPEND _${flavour} OUTPUT_VARIABLE emulated)
+    target_link_libraries(${target} PRIVATE annulus_emulator_main ${emulated} ${ARG_LIBRARIES}
+                          annulus_emulator_${flavour} GTest::gtest)
+    set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+    gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES
+                         TEST_PREFIX "${flavour}." PROPERTIES LABELS emulated)
+  endforeach()
+endfunction()

@@ -1,0 +1,123 @@
+#include "tests/cuda/emulator/grid_races.h"
+
+#include <array>
+#include <memory>
+#include <unordered_map>
+
+#include "tests/cuda/emulator/block.h"
+#include "tests/cuda/emulator/text.h"
+
+namespace annulus::emulator {
+namespace {
+
+constexpr uintptr_t kCellBytes = 2, kPageBytes = 4096;
+
+// Who accessed a cell, and when in its block.
+struct Stamp {
+  int64_t block = -1;  // -1: nobody
+  int thread = 0;
+  RaceDetector::Moment moment;
+  bool atomic = false;
+};
+struct Cell {
+  Stamp write;
+  std::array<Stamp, 2> reads;  // the last one and one before it of another thread
+  uint8_t written = 0;         // which bytes, as bits
+};
+using Page = std::array<Cell, kPageBytes / kCellBytes>;
+
+struct Grid {
+  std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
+  uintptr_t last_number = 0;
+  Page* last_page = nullptr;
+  const std::byte* arguments = nullptr;
+  size_t argument_bytes = 0;
+};
+thread_local Grid grid;
+
+Cell& CellAt(uintptr_t address) {
+  const uintptr_t number = address / kPageBytes;
+  if (grid.last_page == nullptr || number != grid.last_number) {
+    std::unique_ptr<Page>& page = grid.pages[number];
+    if (!page) page = std::make_unique<Page>();
+    grid.last_page = page.get();
+    grid.last_number = number;
+  }
+  return (*grid.last_page)[address % kPageBytes / kCellBytes];
+}
+
+bool AreOrdered(const Stamp& earlier, const Stamp& now) {
+  if (earlier.block < 0) return true;
+  if (earlier.block != now.block) return false;
+  return earlier.thread == now.thread ||
+         block->races->IsBefore(earlier.moment, earlier.thread, now.thread);
+}
+
+struct Conflict {
+  const char* kind = nullptr;
+  Stamp with;
+};
+
+Conflict FindConflict(const Cell& cell, const Stamp& now, bool writes, uint8_t bytes) {
+  if ((cell.written & bytes) != 0 && !(now.atomic && cell.write.atomic) &&
+      !AreOrdered(cell.write, now)) {
+    return {writes ? "a write and an earlier write are not ordered"
+                   : "a read and an earlier write are not ordered",
+            cell.write};
+  }
+  if (!writes) return {};
+  for (const Stamp& read : cell.reads) {
+    if (!AreOrdered(read, now)) return {"a write and an earlier read are not ordered", read};
+  }
+  return {};
+}
+
+void Remember(Cell& cell, const Stamp& now, bool writes, uint8_t bytes) {
+  if (writes) {
+    cell.written = cell.write.block == now.block && cell.write.thread == now.thread
+                       ? static_cast<uint8_t>(cell.written | bytes)
+                       : bytes;
+    cell.write = now;
+    cell.reads = {};
+    return;
+  }
+  if (cell.reads[0].block != now.block || cell.reads[0].thread != now.thread) {
+    cell.reads[1] = cell.reads[0];
+  }
+  cell.reads[0] = now;
+}
+
+}  // namespace
+
+void StartGridRaces(const KernelCall& call) {
+  grid.pages.clear();
+  grid.last_page = nullptr;
+  grid.arguments = static_cast<const std::byte*>(call.arguments.get());
+  grid.argument_bytes = call.argument_bytes;
+}
+
+bool IsArgument(const void* p) {
+  return p >= grid.arguments && p < grid.arguments + grid.argument_bytes;
+}
+
+void CheckGridAccess(const Allocation& allocation, const MemoryAccess& access) {
+  const bool writes = access.access == Access::kWrite;
+  const Stamp now{static_cast<int64_t>(block->linear_index), access.thread,
+                  block->races->Now(access.thread), access.atomic};
+  const auto begin = reinterpret_cast<uintptr_t>(access.p), end = begin + access.bytes;
+  for (uintptr_t at = begin / kCellBytes * kCellBytes; at < end; at += kCellBytes) {
+    const uint8_t bytes = static_cast<uint8_t>((at >= begin ? 1 : 0) | (at + 1 < end ? 2 : 0));
+    Cell& cell = CellAt(at);
+    const Conflict conflict = FindConflict(cell, now, writes, bytes);
+    if (conflict.kind != nullptr) {
+      Tell(Defect::kRace,
+           Text("%s: offset %td of an allocation of %zu bytes, at %s, with block %lld, thread %d",
+                conflict.kind, static_cast<const std::byte*>(access.p) - allocation.begin,
+                allocation.bytes, LineOf(access.at).c_str(),
+                static_cast<long long>(conflict.with.block), conflict.with.thread));
+    }
+    Remember(cell, now, writes, bytes);
+  }
+}
+
+}  // namespace annulus::emulator

@@ -1,0 +1,169 @@
+// ldmatrix, stmatrix and mma.sync. Layouts: PTX ISA, "Warp Level Matrix Instructions".
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "tests/cuda/emulator/access.h"
+#include "tests/cuda/emulator/block.h"
+#include "tests/cuda/emulator/collectives.h"
+#include "tests/cuda/emulator/counters.h"
+#include "tests/cuda/emulator/elements.h"
+#include "tests/cuda/emulator/instructions.h"
+#include "tests/cuda/emulator/text.h"
+
+namespace annulus::emulator {
+namespace {
+
+using Matrix = std::array<std::array<uint16_t, 8>, 8>;
+
+struct RowArgument {
+  uint32_t* registers;
+  int matrices;
+  bool transposed;
+  bool stores;
+  uint32_t address;
+};
+
+// Row r of matrix m, by the lane that has its address.
+std::byte* RowAt(const RowArgument& argument, int lane, Place at) {
+  if (argument.address % 16 != 0) {
+    Tell(Defect::kMemory, Text("a row of a matrix at 0x%x is not aligned to 16 bytes, at %s",
+                               argument.address, LineOf(at).c_str()));
+  }
+  std::byte* row = block->shared.At(argument.address, 16, "a row of a matrix", at);
+  if (block->shared.Contains(row)) {
+    CheckAccess({row, 16, argument.stores ? Access::kWrite : Access::kRead, at,
+                 self->warp * 32 + lane, false});
+  }
+  return row;
+}
+
+// Rows whose 16 bytes lie in banks that an earlier row of the matrix uses.
+void CountConflicts(void* const* arguments, int first_lane) {
+  uint32_t used = 0;
+  for (int row = 0; row < 8; ++row) {
+    const auto* argument = static_cast<RowArgument*>(arguments[first_lane + row]);
+    const uint32_t bank = 1u << (argument->address / 16 % 8);
+    if ((used & bank) != 0) Count(&Counters::ldmatrix_conflicts);
+    used |= bank;
+  }
+}
+
+// Lane l has the elements 2 (l % 4) and the next of row l / 4; of column l / 4 if transposed.
+uint16_t& Element(Matrix& matrix, int lane, int which, bool transposed) {
+  const auto line = static_cast<size_t>(lane / 4);
+  const auto place = static_cast<size_t>(lane % 4 * 2 + which);
+  return transposed ? matrix[place][line] : matrix[line][place];
+}
+
+void MoveMatrix(void* const* arguments, int m, Place at) {
+  const auto& first = *static_cast<RowArgument*>(arguments[0]);
+  Matrix matrix{};
+  std::array<std::byte*, 8> rows{};
+  for (int r = 0; r < 8; ++r) {
+    const int lane = 8 * m + r;
+    rows[static_cast<size_t>(r)] = RowAt(*static_cast<RowArgument*>(arguments[lane]), lane, at);
+    if (!first.stores)
+      std::memcpy(matrix[static_cast<size_t>(r)].data(), rows[static_cast<size_t>(r)], 16);
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    uint32_t& value = static_cast<RowArgument*>(arguments[lane])->registers[m];
+    uint16_t& low = Element(matrix, lane, 0, first.transposed);
+    uint16_t& high = Element(matrix, lane, 1, first.transposed);
+    if (first.stores) {
+      low = static_cast<uint16_t>(value);
+      high = static_cast<uint16_t>(value >> 16);
+    } else {
+      value = low | static_cast<uint32_t>(high) << 16;
+    }
+  }
+  if (!first.stores) return;
+  for (size_t r = 0; r < 8; ++r) std::memcpy(rows[r], matrix[r].data(), 16);
+}
+
+void MoveMatrices(void* const* arguments, uint32_t, Place at) {
+  const auto& first = *static_cast<RowArgument*>(arguments[0]);
+  for (int m = 0; m < first.matrices; ++m) {
+    if (!first.stores) CountConflicts(arguments, 8 * m);
+    MoveMatrix(arguments, m, at);
+  }
+  if (!first.stores) Count(&Counters::ldmatrix);
+}
+
+struct MmaArgument {
+  Fragments fragments;
+  MmaOperands operands;
+};
+
+// Operands and result of a product [16 x K] [K x 8], K up to 16.
+struct Product {
+  std::array<std::array<double, 16>, 16> a{};
+  std::array<std::array<double, 8>, 16> b{};
+};
+
+// Registers r of a: rows g and g + 8, columns t and t + K / 2; of b: rows t and t + K / 2, column
+// g. 16-bit elements come in pairs of neighbours.
+void Gather(const MmaArgument& argument, int lane, Product& product) {
+  const bool wide = argument.fragments == Fragments::kTf32;
+  const int elements = wide ? 1 : 2;
+  const int half = wide ? 4 : 8;
+  const int g = lane / 4, t = lane % 4 * elements;
+  for (int r = 0; r < 4; ++r) {
+    for (int e = 0; e < elements; ++e) {
+      const auto row = static_cast<size_t>(g + r % 2 * 8);
+      const auto column = static_cast<size_t>(t + r / 2 * half + e);
+      product.a[row][column] = ElementOf(argument.fragments, argument.operands.a[r], e);
+    }
+  }
+  for (int r = 0; r < 2; ++r) {
+    for (int e = 0; e < elements; ++e) {
+      const auto row = static_cast<size_t>(t + r * half + e);
+      product.b[row][static_cast<size_t>(g)] =
+          ElementOf(argument.fragments, argument.operands.b[r], e);
+    }
+  }
+}
+
+// Products are exact, sums are double, rounded once: tensor cores round otherwise, which tests must
+// not rely on.
+void Multiply(void* const* arguments, uint32_t, Place) {
+  Count(&Counters::mma);
+  Product product;
+  for (int lane = 0; lane < 32; ++lane) {
+    Gather(*static_cast<MmaArgument*>(arguments[lane]), lane, product);
+  }
+  std::array<std::array<double, 8>, 16> sum{};
+  for (size_t i = 0; i < 16; ++i) {
+    for (size_t k = 0; k < 16; ++k) {
+      for (size_t j = 0; j < 8; ++j) sum[i][j] += product.a[i][k] * product.b[k][j];
+    }
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    float* d = static_cast<MmaArgument*>(arguments[lane])->operands.d;
+    for (int r = 0; r < 4; ++r) {
+      const auto row = static_cast<size_t>(lane / 4 + r / 2 * 8);
+      const auto column = static_cast<size_t>(lane % 4 * 2 + r % 2);
+      d[r] = static_cast<float>(sum[row][column] + double{d[r]});
+    }
+  }
+}
+
+}  // namespace
+
+void LdMatrix(uint32_t* registers, int matrices, bool transposed, uint32_t address, Place at) {
+  RowArgument argument{registers, matrices, transposed, false, address};
+  Meet(transposed ? "ldmatrix.trans" : "ldmatrix", kAllLanes, &argument, MoveMatrices, at);
+}
+
+void StMatrix(const uint32_t* registers, int matrices, bool transposed, uint32_t address,
+              Place at) {
+  RowArgument argument{const_cast<uint32_t*>(registers), matrices, transposed, true, address};
+  Meet(transposed ? "stmatrix.trans" : "stmatrix", kAllLanes, &argument, MoveMatrices, at);
+}
+
+void Mma(Fragments fragments, const MmaOperands& operands, Place at) {
+  MmaArgument argument{fragments, operands};
+  Meet("mma", kAllLanes, &argument, Multiply, at);
+}
+
+}  // namespace annulus::emulator
