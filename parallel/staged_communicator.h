@@ -28,7 +28,7 @@ class StagingMemory {
 
  private:
   struct Block {
-    kernels::HostMemory memory;
+    kernels::OwnedMemory memory;
     int64_t bytes;
   };
 

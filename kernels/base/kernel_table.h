@@ -27,8 +27,14 @@ struct KernelChoice {
   std::string reason;
 };
 
-// Memory of the host, with what gives it back.
-using HostMemory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+// Memory of the host or of a device, with what gives it back.
+using OwnedMemory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
+
+// What a device says of its memory, whoever holds it: contexts, libraries and other processes too.
+struct DeviceMemoryUse {
+  int64_t used_bytes = 0;
+  int64_t total_bytes = 0;  // 0: the device's memory is the host's
+};
 
 class KernelTable {
  public:
@@ -91,9 +97,14 @@ class KernelTable {
   virtual void CopyFromHost(const void* from, View to) = 0;
   virtual void CopyToHost(ConstView from, void* to) = 0;
 
+  // Memory for tensors, aligned to 256 bytes, contents unspecified; null where the host's will do.
+  // For one reservation before the first step. Throws SystemError where there is not enough.
+  virtual OwnedMemory ReserveTensorMemory(int64_t) { return nullptr; }
+  virtual DeviceMemoryUse ReadMemoryUse() const { return {}; }
+
   // Host memory that copies to and from this table's are fastest with, for what stages them
   // all through a run. Must be given back before the table ends.
-  virtual HostMemory AllocateHost(int64_t bytes) {
+  virtual OwnedMemory AllocateHost(int64_t bytes) {
     return {new std::byte[static_cast<size_t>(bytes)], std::default_delete<std::byte[]>()};
   }
 

@@ -1,11 +1,9 @@
-// CUDA devices as the rest of annulus sees them: a kernel table, memory, and what there is to say
-// about both. No header of CUDA is needed to use it, and a build without CUDA has all of it
+// CUDA devices as the rest of annulus sees them: a kernel table, and what there is to say about it.
+// No header of CUDA is needed to use it, and a build without CUDA has all of it
 // (table/cuda_absent.cc), so that callers ask CudaProblem() instead of the preprocessor.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,8 +12,8 @@
 
 namespace annulus::kernels {
 
-// Whether CUDA is built in.
-bool CudaBuiltIn();
+// The runtime that is built in, as in "CUDA 13.0"; empty where none is.
+std::string CudaVersion();
 
 // Why this process cannot compute on a device: no CUDA built in, no driver, no device. Empty where
 // it can.
@@ -44,18 +42,5 @@ std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options);
 // A table for plans: answers Name(), Choices() and what is pure in shapes, without a device. The
 // rest throws InternalError. Throws ConfigError where CUDA is not built in.
 std::unique_ptr<KernelTable> ModelCudaTable();
-
-// Memory of the calling thread's device, or none of it.
-using CudaMemory = std::unique_ptr<std::byte[], std::function<void(std::byte*)>>;
-// Aligned to 256 bytes, contents unspecified. Throws SystemError naming what there is.
-CudaMemory ReserveCudaMemory(int64_t bytes);
-
-// What the driver says of the calling thread's device: what all processes on it hold, contexts and
-// libraries included.
-struct CudaMemoryReading {
-  int64_t used_bytes = 0;
-  int64_t total_bytes = 0;
-};
-CudaMemoryReading ReadCudaMemory();
 
 }  // namespace annulus::kernels

@@ -15,7 +15,7 @@ HostCopies::HostCopies()
   }
 }
 
-HostMemory HostCopies::Allocate(int64_t bytes) {
+OwnedMemory HostCopies::Allocate(int64_t bytes) {
   PinnedMemory pinned = ReservePinnedMemory(bytes, "messages");
   std::byte* const memory = pinned.release();
   if (memory != nullptr) pinned_bytes_[memory] = bytes;

@@ -23,7 +23,7 @@ class HostCopies {
   HostCopies();
 
   // Pinned memory, to be given back before this ends.
-  HostMemory Allocate(int64_t bytes);
+  OwnedMemory Allocate(int64_t bytes);
 
   // Returns once `from` may change; the copy may still be under way.
   void ToDevice(const void* from, void* to, int64_t bytes, cudaStream_t stream);

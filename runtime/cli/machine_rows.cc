@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu_table.h"
+#include "kernels/cuda/cuda_table.h"
 #include "parallel/mpi_communicator.h"
 #include "runtime/cli/version.h"
 
@@ -35,6 +36,7 @@ std::string BestHighwayTarget() {
 }  // namespace
 
 std::vector<InfoRow> BuildRows() {
+  const std::string cuda = kernels::CudaVersion();
   return {
       {"build", "version", Version()},
       {"build", "build_type", BuildType()},
@@ -42,7 +44,7 @@ std::vector<InfoRow> BuildRows() {
       {"build", "onednn", OneDnnVersion()},
       {"build", "highway", fmt::format("{}.{}.{}", HWY_MAJOR, HWY_MINOR, HWY_PATCH)},
       {"build", "mpi", parallel::MpiAvailable() ? parallel::MpiLibrary() : "not built in"},
-      {"build", "cuda", "not built in"},
+      {"build", "cuda", cuda.empty() ? "not built in" : cuda},
       {"build", "nccl", "not built in"},
   };
 }
@@ -60,6 +62,14 @@ std::vector<InfoRow> MachineRows(const MachineFacts& machine) {
   for (const CacheFacts& cache : machine.caches) {
     rows.push_back({"machine", cache.name + "_bytes", cache.bytes});
     rows.push_back({"machine", cache.name + "_shared_by_cores", cache.shared_by});
+  }
+  const std::vector<kernels::CudaDeviceFacts> devices = kernels::CudaDevices();
+  rows.push_back({"machine", "cuda_devices", devices.size()});
+  for (const kernels::CudaDeviceFacts& device : devices) {
+    const std::string key = fmt::format("cuda_device_{}", device.index);
+    rows.push_back(
+        {"machine", key, fmt::format("{}, compute capability {}", device.name, device.capability)});
+    rows.push_back({"machine", key + "_memory_bytes", device.memory_bytes});
   }
   return rows;
 }

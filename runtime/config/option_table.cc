@@ -208,9 +208,8 @@ std::vector<Option> MemoryAndDevice() {
       OPTION(memory.loss_chunk_tokens, Count("TOKENS", 0),
              "tokens whose logits exist at once; 0: automatic"),
       OPTION(device.kind,
-             (Names<DeviceKind>{
-                 {{"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda, "is not built in"}}}),
-             "what computes"),
+             (Names<DeviceKind>{{{"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda}}}),
+             "what computes: cpu = cores; cuda = GPUs, those of a node in turn for its ranks"),
       OPTION(device.threads, (Whole<int>{"THREADS", 0, kMostThreads}),
              "threads of a rank; 0: the cores of a node over its ranks"),
   };

@@ -33,8 +33,18 @@ Arena::Arena(DryTag)
     : base_(reinterpret_cast<char*>(kDryBase)),  // NOLINT(performance-no-int-to-ptr)
       reserved_bytes_(std::numeric_limits<int64_t>::max()) {}
 
-Arena::Arena(int64_t bytes)
-    : mapping_bytes_(RoundUp(bytes, kPageBytes) + kPageBytes), reserved_bytes_(bytes) {
+Arena::Arena(int64_t bytes) : Arena(bytes, nullptr) {}
+
+Arena::Arena(int64_t bytes, kernels::OwnedMemory memory)
+    : device_(std::move(memory)),
+      base_(reinterpret_cast<char*>(device_.get())),
+      reserved_bytes_(bytes) {
+  if (device_ == nullptr) MapHostMemory();
+}
+
+void Arena::MapHostMemory() {
+  const int64_t bytes = reserved_bytes_;
+  mapping_bytes_ = RoundUp(bytes, kPageBytes) + kPageBytes;
   mapping_ = mmap(nullptr, static_cast<size_t>(mapping_bytes_), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping_ == MAP_FAILED) {
@@ -63,7 +73,7 @@ void* Arena::Push(int64_t bytes, kernels::MemoryCategory category, std::string_v
         kernels::NameOf(category), reserved_bytes_, ledger_.bytes());
   char* const address = AddressOfTop();
   entries_.push_back({ledger_.Charge(charged, category, owner), charged});
-  if (!dry()) ASAN_UNPOISON_MEMORY_REGION(address, static_cast<size_t>(bytes));
+  if (on_host()) ASAN_UNPOISON_MEMORY_REGION(address, static_cast<size_t>(bytes));
   return address;
 }
 
@@ -73,7 +83,7 @@ void Arena::Release(Mark mark) {
     const Entry entry = entries_.back();
     entries_.pop_back();
     ledger_.Discharge(entry.line, entry.bytes);
-    if (!dry()) ASAN_POISON_MEMORY_REGION(AddressOfTop(), static_cast<size_t>(entry.bytes));
+    if (on_host()) ASAN_POISON_MEMORY_REGION(AddressOfTop(), static_cast<size_t>(entry.bytes));
   }
 }
 

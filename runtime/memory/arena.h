@@ -1,10 +1,12 @@
-// All tensor memory of a rank: one reservation, used as a stack, charged to a ledger.
+// All tensor memory of a rank: one reservation, of the host or a device, used as a stack, charged
+// to a ledger.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 #include <vector>
 
+#include "kernels/base/kernel_table.h"
 #include "kernels/base/memory.h"
 #include "runtime/memory/ledger.h"
 
@@ -15,6 +17,10 @@ class Arena final : public kernels::StackMemory {
   // Reserves `bytes` of zeroed memory from the operating system. Throws SystemError naming the size
   // when it has none to give.
   explicit Arena(int64_t bytes);
+
+  // The same in `memory`, which is a device's: it holds `bytes`, contents unspecified, and may not
+  // be touched by the host. Null: as above.
+  Arena(int64_t bytes, kernels::OwnedMemory memory);
 
   // An arena without memory and without bound, to run a step dry: its addresses must not be read.
   static Arena Dry() { return Arena(DryTag{}); }
@@ -27,7 +33,7 @@ class Arena final : public kernels::StackMemory {
   Mark Top() const override { return static_cast<Mark>(entries_.size()); }
   void Release(Mark mark) override;
 
-  bool dry() const { return mapping_ == nullptr; }
+  bool dry() const { return mapping_ == nullptr && device_ == nullptr; }
   int64_t reserved_bytes() const { return reserved_bytes_; }
   const Ledger& ledger() const { return ledger_; }
 
@@ -39,8 +45,12 @@ class Arena final : public kernels::StackMemory {
   };
 
   explicit Arena(DryTag);
+  void MapHostMemory();
   char* AddressOfTop() const { return base_ + ledger_.bytes(); }
+  // A sanitizer knows nothing of a device's memory.
+  bool on_host() const { return mapping_ != nullptr; }
 
+  kernels::OwnedMemory device_;
   void* mapping_ = nullptr;
   int64_t mapping_bytes_ = 0;
   char* base_;

@@ -76,6 +76,24 @@ std::string CategoryTable(const std::vector<RankMemory>& ranks, const RankGroup&
   return table.ToString();
 }
 
+// What drivers say of the ranks' devices; empty where tensors are in the host's memory.
+std::string DeviceTable(const std::vector<RankMemory>& ranks) {
+  const auto on_device = [](const RankMemory& rank) { return rank.device_total_bytes > 0; };
+  if (std::none_of(ranks.begin(), ranks.end(), on_device)) return "";
+  TextTable table({{"rank", Align::kRight},
+                   {"device memory", Align::kRight},
+                   {"in use", Align::kRight},
+                   {"before tensors", Align::kRight},
+                   {"tensors", Align::kRight},
+                   {"unexplained", Align::kRight}});
+  for (const RankMemory& rank : ranks) {
+    table.AddRow({std::to_string(rank.rank), FormatBytes(rank.device_total_bytes),
+                  FormatBytes(rank.device_bytes), FormatBytes(rank.device_baseline_bytes),
+                  FormatBytes(rank.peak_bytes), FormatBytes(rank.device_unexplained_bytes())});
+  }
+  return fmt::format("\n{}", table.ToString());
+}
+
 }  // namespace
 
 RankMemory PredictedMemory(const RunConfig& config, const DecoderShape& shape,
@@ -92,12 +110,22 @@ RankMemory PredictedMemory(const RunConfig& config, const DecoderShape& shape,
                                 length * SizeOf(kernels::DType::kF32)};
 }
 
-void AddMeasuredMemory(const Ledger& ledger, int64_t baseline_bytes, RankMemory& memory) {
+MemoryBaseline ReadMemoryBaseline(const kernels::KernelTable& table) {
+  return {.resident_bytes = ReadOsMemory().resident_bytes,
+          .device_bytes = table.ReadMemoryUse().used_bytes};
+}
+
+void AddMeasuredMemory(const Ledger& ledger, const MemoryBaseline& baseline,
+                       const kernels::KernelTable& table, RankMemory& memory) {
   memory.measured = ledger.peak_by_category();
   memory.peak_bytes = ledger.peak_bytes();
   memory.peak_activation_bytes = ledger.peak_activation_bytes();
-  memory.baseline_bytes = baseline_bytes;
+  memory.baseline_bytes = baseline.resident_bytes;
   memory.os_peak_bytes = ReadOsMemory().peak_resident_bytes;
+  const kernels::DeviceMemoryUse device = table.ReadMemoryUse();
+  memory.device_baseline_bytes = baseline.device_bytes;
+  memory.device_bytes = device.used_bytes;
+  memory.device_total_bytes = device.total_bytes;
 }
 
 nlohmann::ordered_json ToJson(const RankMemory& memory) {
@@ -111,6 +139,10 @@ nlohmann::ordered_json ToJson(const RankMemory& memory) {
           {"predicted_peak_activation_bytes", memory.predicted_peak_activation_bytes},
           {"os_peak_bytes", memory.os_peak_bytes},
           {"baseline_bytes", memory.baseline_bytes},
+          {"device_bytes", memory.device_bytes},
+          {"device_baseline_bytes", memory.device_baseline_bytes},
+          {"device_unexplained_bytes", memory.device_unexplained_bytes()},
+          {"device_total_bytes", memory.device_total_bytes},
           {"score_matrix_bytes", memory.score_matrix_bytes}};
 }
 
@@ -125,6 +157,9 @@ RankMemory RankMemoryFromJson(const nlohmann::ordered_json& json) {
           .peak_activation_bytes = json.at("peak_activation_bytes"),
           .baseline_bytes = json.at("baseline_bytes"),
           .os_peak_bytes = json.at("os_peak_bytes"),
+          .device_baseline_bytes = json.at("device_baseline_bytes"),
+          .device_bytes = json.at("device_bytes"),
+          .device_total_bytes = json.at("device_total_bytes"),
           .score_matrix_bytes = json.at("score_matrix_bytes")};
 }
 
@@ -150,7 +185,7 @@ std::string MemoryTable(const std::vector<RankMemory>& ranks) {
                   FormatBytes(rank.baseline_bytes), FormatBytes(rank.os_peak_bytes),
                   FormatBytes(rank.score_matrix_bytes)});
   }
-  return text + table.ToString();
+  return text + table.ToString() + DeviceTable(ranks);
 }
 
 }  // namespace annulus::runtime

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/kernel_table.h"
 #include "runtime/memory/ledger.h"
 #include "runtime/train/plan.h"
 
@@ -23,6 +24,16 @@ struct RankMemory {
   // The process, which holds all ranks when ranks are threads.
   int64_t baseline_bytes = 0;  // resident before the first tensor byte: program, libraries, MPI
   int64_t os_peak_bytes = 0;
+  // The rank's device as its driver sees it, all ranks and other processes on it together; 0 where
+  // tensors are in the host's memory.
+  int64_t device_baseline_bytes = 0;  // before the first tensor byte: contexts, libraries
+  int64_t device_bytes = 0;           // after the last step
+  int64_t device_total_bytes = 0;
+
+  // What nobody accounts for: kernels and libraries that were loaded while the run went on.
+  int64_t device_unexplained_bytes() const {
+    return device_total_bytes == 0 ? 0 : device_bytes - device_baseline_bytes - peak_bytes;
+  }
   // The probabilities that a step would have kept, had they been stored: L*B*H*T*n in f32.
   int64_t score_matrix_bytes = 0;
 };
@@ -31,8 +42,16 @@ struct RankMemory {
 RankMemory PredictedMemory(const RunConfig& config, const DecoderShape& shape,
                            const RankPlan& plan);
 
-// Adds the measured half.
-void AddMeasuredMemory(const Ledger& ledger, int64_t baseline_bytes, RankMemory& memory);
+// What is held before the first tensor byte.
+struct MemoryBaseline {
+  int64_t resident_bytes = 0;
+  int64_t device_bytes = 0;
+};
+MemoryBaseline ReadMemoryBaseline(const kernels::KernelTable& table);
+
+// Adds the measured half, while the tensors are still there.
+void AddMeasuredMemory(const Ledger& ledger, const MemoryBaseline& baseline,
+                       const kernels::KernelTable& table, RankMemory& memory);
 
 // As memory.json holds it, and back: ranks send theirs to the one that reports.
 nlohmann::ordered_json ToJson(const RankMemory& memory);

@@ -35,7 +35,8 @@ enum class InitialWeights { kAsDrawn, kRoundedToBf16 };
 // One for each phase of the context schedule.
 std::vector<Gradients> ComputeGradients(const RankSetup& setup,
                                         InitialWeights weights = InitialWeights::kAsDrawn) {
-  Arena arena(setup.plan.ledger.peak_bytes());
+  const int64_t peak_bytes = setup.plan.ledger.peak_bytes();
+  Arena arena(peak_bytes, setup.table->ReserveTensorMemory(peak_bytes));
   const RankEnvironment environment = setup.Environment(arena);
   Program program(setup.config, setup.shape, environment);
   program.Initialize();

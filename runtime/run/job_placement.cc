@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "runtime/machine/machine.h"
@@ -52,6 +53,12 @@ std::vector<std::string> HostsOf(const std::vector<Placement>& job) {
   std::vector<std::string> hosts;
   for (const Placement& placement : job) hosts.push_back(placement.host);
   return hosts;
+}
+
+int NodeLocalRank(const std::vector<Placement>& job, size_t rank) {
+  const auto same_host = [&](const Placement& other) { return other.host == job[rank].host; };
+  const auto end = job.begin() + static_cast<std::ptrdiff_t>(rank);
+  return static_cast<int>(std::count_if(job.begin(), end, same_host));
 }
 
 std::vector<PlacedRanks> DescribePlacements(const std::vector<Placement>& job) {

@@ -15,6 +15,9 @@ std::vector<Placement> GatherPlacements(parallel::Communicator& world, const Pla
 // By rank, where each entry stands for one rank.
 std::vector<std::string> HostsOf(const std::vector<Placement>& job);
 
+// How many of the ranks before `rank` run on its host.
+int NodeLocalRank(const std::vector<Placement>& job, size_t rank);
+
 // Ranks that are placed alike, as in "ranks 0-3", "vm, cores 0-1, 2 threads each".
 struct PlacedRanks {
   std::string ranks;

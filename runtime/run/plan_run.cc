@@ -4,12 +4,13 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
-#include "kernels/cpu/cpu_table.h"
+#include "kernels/cuda/cuda_table.h"
 #include "parallel/local_communicator.h"
 #include "runtime/config/attention_mask.h"
 #include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
 #include "runtime/io/format.h"
+#include "runtime/machine/device_table.h"
 #include "runtime/machine/machine_file.h"
 #include "runtime/report/run_directory.h"
 #include "runtime/run/rank_setup.h"
@@ -62,9 +63,16 @@ nlohmann::ordered_json StrategyJson(const StrategyChoice& choice) {
   return json;
 }
 
-void PredictByRoof(kernels::KernelTable& table, FullPlan& plan) {
+void PredictByRoof(FullPlan& plan) {
+  if (plan.config.device.kind == DeviceKind::kCuda && !kernels::CudaProblem().empty()) {
+    ThrowConfigError(
+        "a plan without a machine takes times from this machine's own device, and it has none "
+        "that device.kind = cuda could use: name one by --machine FILE");
+  }
   parallel::LocalGroup alone(1);
-  const double roof = MeasureMatMulRoof(table, plan.shape.dtype, *alone.Join(0));
+  const std::unique_ptr<kernels::KernelTable> table =
+      MakeDeviceTable(plan.config.device, {.threads = std::max(plan.config.device.threads, 1)});
+  const double roof = MeasureMatMulRoof(*table, plan.shape.dtype, *alone.Join(0));
   for (PhasePlan& phase : plan.phases) {
     phase.predicted_step_ms = 1e3 * static_cast<double>(phase.busiest_rank_flops) / roof;
   }
@@ -138,7 +146,8 @@ FullPlan MakePlan(const RunConfig& given) {
   plan.shape =
       ShapeOf(plan.config, given.model.vocab_size > 0 ? given.model.vocab_size : kTextVocabulary);
   plan.config.model.vocab_size = plan.shape.vocab_size;
-  kernels::CpuTable table(std::max(given.device.threads, 1));
+  const std::unique_ptr<kernels::KernelTable> modelled = ModelDeviceTable(given.device);
+  const kernels::KernelTable& table = *modelled;
   for (const ContextPhase& phase : plan.config.train.Phases()) {
     plan.phases.push_back({.length = phase.length, .steps = phase.steps});
   }
@@ -159,7 +168,7 @@ FullPlan MakePlan(const RunConfig& given) {
   if (plan.machine) {
     PredictByMachine(world, plan);
   } else {
-    PredictByRoof(table, plan);
+    PredictByRoof(plan);
   }
   return plan;
 }

@@ -6,6 +6,7 @@
 #include "kernels/base/error.h"
 #include "runtime/config/strategy.h"
 #include "runtime/config/validate.h"
+#include "runtime/machine/device_table.h"
 #include "runtime/machine/machine_file.h"
 #include "runtime/run/job_placement.h"
 #include "runtime/run/together.h"
@@ -58,6 +59,22 @@ RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
           .data_size = grid.data().size()};
 }
 
+namespace {
+
+std::unique_ptr<kernels::KernelTable> MakeTable(const RunConfig& config,
+                                                const std::vector<Placement>& placements,
+                                                parallel::Communicator& world) {
+  const auto rank = static_cast<size_t>(world.rank());
+  std::unique_ptr<kernels::KernelTable> table;
+  TryTogether(world, [&] {
+    table = MakeDeviceTable(config.device, {.threads = ThreadsPerRank(placements, rank),
+                                            .node_local_rank = NodeLocalRank(placements, rank)});
+  });
+  return table;
+}
+
+}  // namespace
+
 RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
   CheckSameConfiguration(world, given);
   RunConfig config = given;
@@ -74,16 +91,22 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
     machine->CheckLinks(world.size());
   });
   config.model.vocab_size = shape.vocab_size;
+  std::vector<Placement> placements = GatherPlacements(world, ReadPlacement(config.device.threads));
+  std::unique_ptr<kernels::KernelTable> table = MakeTable(config, placements, world);
+  std::unique_ptr<parallel::StagedCommunicator> staged;
+  if (config.device.kind == DeviceKind::kCuda) {
+    staged = std::make_unique<parallel::StagedCommunicator>(world, *table);
+  }
+  parallel::Communicator& tensors = staged ? *staged : world;
   RankSetup setup{.config = config,
                   .dataset = std::move(dataset),
                   .shape = shape,
-                  .grid = parallel::ProcessGrid(world, config.parallel.context_size),
                   .host = HostName(),
-                  .table = nullptr,
+                  .placements = std::move(placements),
+                  .table = std::move(table),
+                  .staged = std::move(staged),
+                  .grid = parallel::ProcessGrid(tensors, config.parallel.context_size),
                   .plan = {}};
-  setup.placements = GatherPlacements(world, ReadPlacement(setup.config.device.threads));
-  setup.table = std::make_unique<kernels::CpuTable>(
-      ThreadsPerRank(setup.placements, static_cast<size_t>(world.rank())));
   ResolveNodes(setup.config.parallel, HostsOf(setup.placements));
   setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
     const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(),

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/cpu_table.h"
+#include "kernels/base/kernel_table.h"
 #include "parallel/process_grid.h"
+#include "parallel/staged_communicator.h"
 #include "runtime/config/run_config.h"
 #include "runtime/data/dataset.h"
 #include "runtime/machine/placement.h"
@@ -27,18 +28,22 @@ struct RankSetup {
   RunConfig config;  // resolved
   std::unique_ptr<Dataset> dataset;
   DecoderShape shape;
-  parallel::ProcessGrid grid;
   std::string host;
-  std::vector<Placement> placements = {};  // by rank of the world
-  std::unique_ptr<kernels::CpuTable> table;
+  std::vector<Placement> placements;  // by rank of the world
+  std::unique_ptr<kernels::KernelTable> table;
+  // Of all ranks, where tensors are in a device's memory and messages in the host's.
+  std::unique_ptr<parallel::StagedCommunicator> staged;
+  parallel::ProcessGrid grid;
   StrategyChoice strategy = {};  // config has what it chose
   RankPlan plan;
 
+  // Of all ranks, for tensors and for the host.
+  parallel::Communicator& world() const { return grid.world(); }
   RankPlace place() const;
   RankEnvironment Environment(kernels::StackMemory& memory) const;
 };
 
-// Collective over `world`. Throws ConfigError on every rank alike.
+// Collective over `world`, which must outlive the setup. Throws ConfigError on every rank alike.
 RankSetup SetUpRank(const RunConfig& config, parallel::Communicator& world);
 
 }  // namespace annulus::runtime

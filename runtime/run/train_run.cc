@@ -62,8 +62,8 @@ class TrainRun {
  public:
   TrainRun(const RunConfig& config, parallel::Communicator& world)
       : start_(std::chrono::steady_clock::now()),
-        world_(world),
         setup_(SetUpRank(config, world)),
+        world_(setup_.world()),
         memory_(PredictedMemory(setup_.config, setup_.shape, setup_.plan)) {
     memory_.host = setup_.host;
   }
@@ -72,9 +72,10 @@ class TrainRun {
     OpenOutput();
     const ModelCost cost = MeasureCost();
     PrintStartUp(cost);
-    const int64_t baseline_bytes = ReadOsMemory().resident_bytes;
+    const MemoryBaseline baseline = ReadMemoryBaseline(*setup_.table);
 
-    Arena arena(setup_.plan.ledger.peak_bytes());
+    const int64_t peak_bytes = setup_.plan.ledger.peak_bytes();
+    Arena arena(peak_bytes, setup_.table->ReserveTensorMemory(peak_bytes));
     const RankEnvironment environment = setup_.Environment(arena);
     Program program(setup_.config, setup_.shape, environment);
     program.Initialize();
@@ -101,7 +102,7 @@ class TrainRun {
                     program, observer ? &*observer : nullptr);
     const TrainReport report = trainer.Run();
 
-    AddMeasuredMemory(arena.ledger(), baseline_bytes, memory_);
+    AddMeasuredMemory(arena.ledger(), baseline, *setup_.table, memory_);
     const std::vector<RankMemory> ranks = GatherMemory();
     const std::vector<RankActivity> activities = GatherActivity(activity);
     if (traces) WriteTrace(trace);
@@ -180,8 +181,8 @@ class TrainRun {
   EntropyCounter CountHeldOut(int64_t sequences) const;
 
   std::chrono::steady_clock::time_point start_;
-  parallel::Communicator& world_;
   RankSetup setup_;
+  parallel::Communicator& world_;
   RankMemory memory_;
   std::optional<RunDirectory> directory_;  // of the rank that reports
 };

@@ -4,7 +4,7 @@
 
 namespace annulus::kernels {
 
-bool CudaBuiltIn() { return false; }
+std::string CudaVersion() { return {}; }
 
 std::string CudaProblem() {
   return "this annulus was built without CUDA; install the CUDA Toolkit and configure with "
@@ -18,16 +18,5 @@ std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions&) {
 }
 
 std::unique_ptr<KernelTable> ModelCudaTable() { throw ConfigError(CudaProblem()); }
-
-// There is no table to call the rest with.
-CudaMemory ReserveCudaMemory(int64_t) {
-  Check(false, "memory of a device in a build without CUDA");
-  return nullptr;
-}
-
-CudaMemoryReading ReadCudaMemory() {
-  Check(false, "a reading of a device in a build without CUDA");
-  return {};
-}
 
 }  // namespace annulus::kernels

@@ -164,7 +164,15 @@ void CudaKernelTable::CopyToHost(ConstView from, void* to) {
   device().copies.ToHost(from.data, to, from.size_bytes(), device().stream.get());
   device().Wait();
 }
-HostMemory CudaKernelTable::AllocateHost(int64_t bytes) { return device().copies.Allocate(bytes); }
+OwnedMemory CudaKernelTable::ReserveTensorMemory(int64_t bytes) {
+  return {ReserveDeviceMemory(bytes, "tensors").release(), FreeDeviceMemory()};
+}
+DeviceMemoryUse CudaKernelTable::ReadMemoryUse() const {
+  if (device_ == nullptr) return {};
+  const DeviceMemoryReading reading = ReadDeviceMemory();
+  return {.used_bytes = reading.used_bytes(), .total_bytes = reading.total_bytes};
+}
+OwnedMemory CudaKernelTable::AllocateHost(int64_t bytes) { return device().copies.Allocate(bytes); }
 void CudaKernelTable::Wait() { device().Wait(); }
 double CudaKernelTable::SumOfSquares(ConstView view) {
   return device().Reduce(view, Summand::kSquare);

@@ -58,7 +58,9 @@ class CudaKernelTable final : public KernelTable {
   void CopyStrided(const CopyStridedArgs& args) override;
   void CopyFromHost(const void* from, View to) override;
   void CopyToHost(ConstView from, void* to) override;
-  HostMemory AllocateHost(int64_t bytes) override;
+  OwnedMemory ReserveTensorMemory(int64_t bytes) override;
+  DeviceMemoryUse ReadMemoryUse() const override;
+  OwnedMemory AllocateHost(int64_t bytes) override;
   void Wait() override;
   double SumOfSquares(ConstView view) override;
   double Sum(ConstView view) override;

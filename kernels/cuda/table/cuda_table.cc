@@ -2,12 +2,15 @@
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/table/cuda_kernel_table.h"
 
 namespace annulus::kernels {
 
-bool CudaBuiltIn() { return true; }
+std::string CudaVersion() {
+  int version = 0;
+  cuda::CheckCuda(cudaRuntimeGetVersion(&version), "cudaRuntimeGetVersion");
+  return fmt::format("CUDA {}.{}", version / 1000, version / 10 % 100);
+}
 
 std::string CudaProblem() {
   const std::string why = cuda::WhyNoDevice();
@@ -38,14 +41,5 @@ std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options) {
 }
 
 std::unique_ptr<KernelTable> ModelCudaTable() { return std::make_unique<cuda::CudaKernelTable>(); }
-
-CudaMemory ReserveCudaMemory(int64_t bytes) {
-  return {cuda::ReserveDeviceMemory(bytes, "tensors").release(), cuda::FreeDeviceMemory()};
-}
-
-CudaMemoryReading ReadCudaMemory() {
-  const cuda::DeviceMemoryReading device = cuda::ReadDeviceMemory();
-  return {.used_bytes = device.used_bytes(), .total_bytes = device.total_bytes};
-}
 
 }  // namespace annulus::kernels
