@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "parallel/dry_communicator.h"
@@ -21,25 +23,58 @@ constexpr std::array<int64_t, 5> kSizes{0, 1, 7, 1000, 100003};
 // Element i of what rank `rank` says: an integer, so that sums over ranks are exact in f32.
 float Said(int rank, int64_t i) { return static_cast<float>(1000 * (rank + 1) + i % 997); }
 
-// Elements with memory of their own.
+thread_local TensorMemory* tensor_memory = nullptr;  // null: the host's
+
+// Elements with memory of their own, which the host reads and writes through operator[]: between an
+// operation that is done and view() for the next one.
 class Buffer {
  public:
-  explicit Buffer(int64_t size) : values_(static_cast<size_t>(size), -1.0f) {}
+  explicit Buffer(int64_t size) : values_(static_cast<size_t>(size), -1.0f) {
+    if (tensor_memory != nullptr && size > 0) tensor_ = tensor_memory->Allocate(size_bytes());
+  }
+  Buffer(Buffer&& other) noexcept
+      : values_(std::move(other.values_)),
+        tensor_(std::exchange(other.tensor_, nullptr)),
+        holds_(other.holds_) {}
+  Buffer& operator=(Buffer&&) = delete;
+  ~Buffer() {
+    if (tensor_ != nullptr) tensor_memory->Free(tensor_);
+  }
   static Buffer SaidBy(int rank, int64_t size) {
     Buffer buffer(size);
     for (int64_t i = 0; i < size; ++i) buffer[i] = Said(rank, i);
     return buffer;
   }
 
-  float& operator[](int64_t i) { return values_[static_cast<size_t>(i)]; }
+  float& operator[](int64_t i) {
+    Fetch();
+    return values_[static_cast<size_t>(i)];
+  }
   int64_t size() const { return static_cast<int64_t>(values_.size()); }
-  View view() { return View(values_.data(), DType::kF32, {size()}); }
-  std::string bytes() const {
+  View view() {
+    if (tensor_ == nullptr) return View(values_.data(), DType::kF32, {size()});
+    if (holds_ == Holds::kValues) tensor_memory->Upload(values_.data(), tensor_, size_bytes());
+    holds_ = Holds::kTensor;
+    return View(tensor_, DType::kF32, {size()});
+  }
+  std::string bytes() {
+    Fetch();
     return {reinterpret_cast<const char*>(values_.data()), values_.size() * sizeof(float)};
   }
 
  private:
+  enum class Holds : uint8_t { kValues, kTensor };  // what was written last
+
+  int64_t size_bytes() const { return size() * static_cast<int64_t>(sizeof(float)); }
+  void Fetch() {
+    if (tensor_ == nullptr || holds_ == Holds::kValues) return;
+    tensor_memory->Download(tensor_, values_.data(), size_bytes());
+    holds_ = Holds::kValues;
+  }
+
   std::vector<float> values_;
+  void* tensor_ = nullptr;
+  Holds holds_ = Holds::kValues;
 };
 
 // How many elements from `begin` on differ from `expected(0)`, `expected(1)`, ...
@@ -106,16 +141,46 @@ void OverlappingTags(Communicator& world) {
   }
 }
 
+// What only one of two ranks starts first, and messages of a pair that are told apart by tags
+// alone.
+void BatchesMoveTogether(Communicator& world) {
+  constexpr int64_t kSize = 1000;
+  constexpr int kMessages = 3;
+  std::vector<Buffer> out, in;
+  for (int k = 0; k < kMessages; ++k) {
+    out.push_back(Buffer::SaidBy(world.rank() + 10 * k, kSize));
+    in.emplace_back(kSize);
+  }
+  const int next = Neighbour(world, 1), previous = Neighbour(world, -1);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<Transfer> transfers;
+    Communicator::Batch batch(world);
+    for (int k = 0; k < kMessages; ++k) {
+      const auto i = static_cast<size_t>(world.rank() % 2 == 0 ? k : kMessages - 1 - k);
+      const int tag = static_cast<int>(i);
+      const Exchange send{.send = out[i].view(), .to = next, .tag = tag};
+      const Exchange receive{.receive = in[i].view(), .from = previous, .tag = tag};
+      transfers.push_back(world.Start(world.rank() == 0 ? receive : send));
+      transfers.push_back(world.Start(world.rank() == 0 ? send : receive));
+    }
+    batch.Launch();
+    for (Transfer& transfer : transfers) transfer.Wait();
+  }
+  for (int k = 0; k < kMessages; ++k) ExpectSaidBy(previous + 10 * k, in[static_cast<size_t>(k)]);
+}
+
 void OtherTypesTravel(Communicator& world) {
   for (DType dtype : {DType::kBF16, DType::kI32, DType::kByte}) {
-    const std::string own(static_cast<size_t>(SizeOf(dtype)) * 3,
-                          static_cast<char>('a' + world.rank()));
-    std::string out = own, in(own.size(), '?');
+    Buffer out(3), in(3);
+    const auto said_by = [&](int rank) {
+      return std::string(static_cast<size_t>(SizeOf(dtype)) * 3, static_cast<char>('a' + rank));
+    };
+    std::memcpy(&out[0], said_by(world.rank()).data(), said_by(0).size());
     world
-        .Start({View(out.data(), dtype, {3}), Neighbour(world, 1), View(in.data(), dtype, {3}),
-                Neighbour(world, -1)})
+        .Start({View(out.view().data, dtype, {3}), Neighbour(world, 1),
+                View(in.view().data, dtype, {3}), Neighbour(world, -1)})
         .Wait();
-    EXPECT_EQ(in, std::string(own.size(), static_cast<char>('a' + Neighbour(world, -1))));
+    EXPECT_EQ(in.bytes().substr(0, said_by(0).size()), said_by(Neighbour(world, -1)));
   }
 }
 
@@ -304,8 +369,8 @@ void TransferMoves(Communicator& world) {
 void OneOfEach(Communicator& world, int64_t size, bool null) {
   Buffer a(null ? 0 : size * world.size()), b(null ? 0 : size * world.size());
   const int64_t all = size * world.size();
-  const View from(null ? nullptr : &a[0], DType::kF32, {all});
-  const View to(null ? nullptr : &b[0], DType::kF32, {all});
+  const View from(null ? nullptr : a.view().data, DType::kF32, {all});
+  const View to(null ? nullptr : b.view().data, DType::kF32, {all});
   const int next = Neighbour(world, 1), previous = Neighbour(world, -1);
   world.Start({from, next, to, previous}).Wait();
   world.Start({from, world.rank(), to, world.rank()}).Wait();
@@ -342,6 +407,7 @@ constexpr CommunicatorCase kCases[] = {
     {"RingShift", RingShift},
     {"OneSidedExchange", OneSidedExchange},
     {"OverlappingTags", OverlappingTags},
+    {"BatchesMoveTogether", BatchesMoveTogether},
     {"OtherTypesTravel", OtherTypesTravel},
     {"AllGather", AllGather},
     {"AllGatherInPlace", AllGatherInPlace},
@@ -358,6 +424,9 @@ constexpr CommunicatorCase kCases[] = {
 };
 
 }  // namespace
+
+TensorsIn::TensorsIn(TensorMemory& memory) { tensor_memory = &memory; }
+TensorsIn::~TensorsIn() { tensor_memory = nullptr; }
 
 std::span<const CommunicatorCase> CommunicatorCases() { return kCases; }
 
