@@ -1,5 +1,5 @@
-// The communicator over NCCL, on the stand-in: its results under every order that streams allow, and
-// how it fails.
+// The communicator over NCCL, on the stand-in: its results under every order that streams allow,
+// and how it fails.
 #include "parallel/nccl_communicator.h"
 
 #include <gmock/gmock.h>
@@ -202,25 +202,30 @@ TEST_F(Nccl, WithoutABatchRanksWaitForEachOther) {
     receive.Wait();
     in.Read();
   };
-  EXPECT_THAT(
-      ErrorOf<SystemError>([&] { RunDeviceRanks({.ranks = 2, .deadline = 100ms}, body); }),
-      HasSubstr("exchange with rank"));
+  EXPECT_THAT(ErrorOf<SystemError>([&] { RunDeviceRanks({.ranks = 2, .deadline = 100ms}, body); }),
+              HasSubstr("exchange with rank"));
   std::string told;
   for (const emulator::Report& report : emulator::TakeReports()) {
     EXPECT_EQ(report.defect, emulator::Defect::kDeadlock) << report.text;
     told += report.text;
   }
-  EXPECT_THAT(told, AllOf(HasSubstr("ncclSend from rank 0 to rank 1 waits for ncclRecv on rank 1"),
-                          HasSubstr("ncclSend from rank 1 to rank 0 waits for ncclRecv on rank 0")));
+  EXPECT_THAT(told,
+              AllOf(HasSubstr("ncclSend from rank 0 to rank 1 waits for ncclRecv on rank 1"),
+                    HasSubstr("ncclSend from rank 1 to rank 0 waits for ncclRecv on rank 0")));
 }
 
-// Planted: what was received is read before the wait.
+// Planted: what was received is read before the wait. The wait is what holds the device up: the
+// host goes on at once.
 TEST_F(Nccl, WithoutAWaitOldDataIsRead) {
   RunDeviceRanks({.ranks = 2}, [](const DeviceRank& rank) {
     Tensor out(rank.tensors, 1), in(rank.tensors, 0);
     const int peer = 1 - rank.world.rank();
+    if (rank.world.rank() == 1) rank.world.Barrier();
     Transfer transfer = rank.world.Start({out.view(), peer, in.view(), peer});
-    EXPECT_EQ(in.Read(), 0);
+    if (rank.world.rank() == 0) {
+      EXPECT_EQ(in.Read(), 0);
+      rank.world.Barrier();
+    }
     transfer.Wait();
     EXPECT_EQ(in.Read(), 1);
   });
