@@ -1,29 +1,15 @@
 // Instructions that C++ has no word for, each one once, in two bodies: for nvcc inline assembly,
-// for other compilers a call to the emulator that tests run kernels on (tests/cuda/emulator).
-// Kernels hold neither assembly nor conditional compilation. Those of Hopper are in ptx_hopper.h.
+// for other compilers a call to the emulator that tests run kernels on. Kernels hold neither
+// assembly nor conditional compilation. This header has those of sm_80, and includes those of
+// Hopper.
 //
 // Source: PTX ISA 9.0. Shared addresses are 32 bits, of the shared window. Lane l of a warp is
 // g = l / 4, t = l % 4 below.
 #pragma once
 
-#include <cuda_runtime.h>
-
-#include <cstdint>
-
-#ifdef __CUDACC__
-#define ANNULUS_PTX __device__ __forceinline__
-#define ANNULUS_PTX_BODY(assembly, emulation) assembly
-// The block's dynamic shared memory as unsigned char name[]. One alignment for all kernels of a
-// translation unit, as they share the symbol.
-#define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) unsigned char name[]
-#else
-// The emulator's <cuda_runtime.h> brings its bodies along.
-// Not inlined: the address that it returns to is the kernel's line in reports.
-#define ANNULUS_PTX inline __attribute__((noinline, no_sanitize("thread")))
-#define ANNULUS_PTX_BODY(assembly, emulation) emulation
-#define ANNULUS_PTX_AT __builtin_return_address(0)
-#define DYNAMIC_SHARED(name) unsigned char* const name = ::annulus::emulator::DynamicShared()
-#endif
+#include "kernels/cuda/ptx_body.h"
+#include "kernels/cuda/ptx_hopper.h"
+#include "kernels/cuda/ptx_wgmma.h"
 
 namespace annulus::kernels::cuda::ptx {
 

@@ -6,10 +6,14 @@ set(annulus_cuda_sources
   attention/generic_backward.cu
   attention/generic_forward.cu
   attention/geometry.cc
+  attention/hopper_backward_keys.cu
+  attention/hopper_backward_queries.cu
+  attention/hopper_forward.cu
   attention/mma_backward_keys.cu
   attention/mma_backward_queries.cu
   attention/mma_forward.cu
   attention/row_passes.cu
+  attention/tensor_map.cc
   cross_entropy.cu
   device.cc
   device_memory.cc
@@ -27,3 +31,10 @@ set(annulus_cuda_sources
   table/cuda_table.cc
   table/table_device.cc)
 list(TRANSFORM annulus_cuda_sources PREPEND "${CMAKE_CURRENT_LIST_DIR}/")
+
+# Those of them whose instructions Hopper alone has (sm_90a).
+set(annulus_cuda_hopper_sources ${annulus_cuda_sources})
+list(FILTER annulus_cuda_hopper_sources INCLUDE REGEX "/hopper_[a-z_]*\\.cu$")
+# All that attention needs, to be built without the rest.
+set(annulus_cuda_attention_sources ${annulus_cuda_sources})
+list(FILTER annulus_cuda_attention_sources INCLUDE REGEX "/attention/|/device")

@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/ptx.h"
 #include "tests/cuda/emulator/options.h"
-#include "tests/cuda/emulator/report.h"
+#include "tests/cuda/on_device.h"
 
 namespace annulus::emulator {
 namespace {
@@ -35,42 +35,9 @@ __global__ void SumByWarps(const int* x, int* sum) {
   if (threadIdx.x % 32 == 0) atomicAdd(sum, value);
 }
 
-template <class T>
-class OnDevice {
- public:
-  explicit OnDevice(const std::vector<T>& host) : count_(host.size()) {
-    EXPECT_EQ(cudaMalloc(&data_, count_ * sizeof(T)), cudaSuccess);
-    EXPECT_EQ(cudaMemcpy(data_, host.data(), count_ * sizeof(T), cudaMemcpyHostToDevice),
-              cudaSuccess);
-  }
-  ~OnDevice() { cudaFree(data_); }
-  OnDevice(const OnDevice&) = delete;
-
-  T* get() const { return data_; }
-  std::vector<T> Read() const {
-    std::vector<T> host(count_);
-    EXPECT_EQ(cudaMemcpy(host.data(), data_, count_ * sizeof(T), cudaMemcpyDeviceToHost),
-              cudaSuccess);
-    return host;
-  }
-
- private:
-  T* data_ = nullptr;
-  size_t count_;
-};
-
-cudaLaunchConfig_t Shape(unsigned blocks, unsigned threads, size_t shared_bytes = 0) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = blocks;
-  config.blockDim = threads;
-  config.dynamicSmemBytes = shared_bytes;
-  return config;
-}
-
 TEST(Emulator, RunsAllThreadsOfAllBlocks) {
   OnDevice<float> x(std::vector<float>(1000, 2.0f));
-  const cudaLaunchConfig_t shape = Shape(8, 128);
-  ASSERT_EQ(cudaLaunchKernelEx(&shape, AddOne, x.get(), 1000), cudaSuccess);
+  ASSERT_EQ(Launch({8, 128}, AddOne, x.get(), 1000), cudaSuccess);
   EXPECT_EQ(x.Read(), std::vector<float>(1000, 3.0f));
 }
 
@@ -80,8 +47,7 @@ TEST(Emulator, SharesMemoryInABlock) {
   ForEachSchedule(3, [&](const std::string& schedule) {
     SCOPED_TRACE(schedule);
     OnDevice<float> x(host);
-    const cudaLaunchConfig_t shape = Shape(3, 96, 96 * sizeof(float));
-    ASSERT_EQ(cudaLaunchKernelEx(&shape, ReverseInBlock, x.get()), cudaSuccess);
+    ASSERT_EQ(Launch({3, 96, 96 * sizeof(float)}, ReverseInBlock, x.get()), cudaSuccess);
     const std::vector<float> result = x.Read();
     for (size_t i = 0; i < host.size(); ++i) {
       EXPECT_EQ(result[i], host[i / 96 * 96 + 95 - i % 96]);
@@ -95,8 +61,7 @@ TEST(Emulator, ShufflesAndAtomics) {
   ForEachSchedule(3, [&](const std::string& schedule) {
     SCOPED_TRACE(schedule);
     OnDevice<int> x(host), sum(std::vector<int>{0});
-    const cudaLaunchConfig_t shape = Shape(4, 64);
-    ASSERT_EQ(cudaLaunchKernelEx(&shape, SumByWarps, static_cast<const int*>(x.get()), sum.get()),
+    ASSERT_EQ(Launch({4, 64}, SumByWarps, static_cast<const int*>(x.get()), sum.get()),
               cudaSuccess);
     EXPECT_EQ(sum.Read()[0], 256 * 257 / 2);
   });

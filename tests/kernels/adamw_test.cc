@@ -1,5 +1,4 @@
-#include "kernels/cpu/elementwise.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -27,7 +26,7 @@ reference::AdamWState<Real> Stepped(const AdamWArgs& args, const TestTensor& gra
   return state;
 }
 
-class AdamW : public EveryTarget {};
+class AdamW : public EveryDevice {};
 
 TEST_P(AdamW, MatchesReference) {
   for (int64_t size : {1, 3, 17, 63, 64, 65, 1000, 40000}) {
@@ -45,7 +44,7 @@ TEST_P(AdamW, MatchesReference) {
         args.gradient = gradient.view();
         args.first_moment = m.view();
         args.second_moment = v.view();
-        cpu::AdamW(args, threads);
+        Table(threads).AdamW(args);
         return Results{p.values(), m.values(), v.values()};
       });
       const auto truth = Stepped<double>(args, gradient, parameter, first, second);
@@ -73,7 +72,7 @@ TEST_P(AdamW, WorkingCopyIsTheParameterRounded) {
       args.first_moment = m.view();
       args.second_moment = v.view();
       args.working = working;
-      cpu::AdamW(args, threads);
+      Table(threads).AdamW(args);
       return Results{p.values(), m.values(), v.values()};
     };
     const Results alone = update(1, View());
@@ -88,7 +87,7 @@ TEST_P(AdamW, WorkingCopyIsTheParameterRounded) {
   }
 }
 
-ANNULUS_ON_EVERY_TARGET(AdamW);
+ANNULUS_ON_EVERY_DEVICE(AdamW);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,5 +1,4 @@
-#include "kernels/cpu/elementwise.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -44,11 +43,11 @@ void ExpectCrossEntropyMatchesReference() {
       TestTensor loss({rows}), loss_again({rows}), loss_beside({rows});
       TensorOf<T> beside({rows, vocabulary});
       const View gradient = GradientIn<T>(lost);
-      cpu::CrossEntropy({kept.view(), Tokens(labels), loss.view()}, threads);
-      cpu::CrossEntropy({lost.view(), Tokens(labels), loss_again.view(), gradient, kScale},
-                        threads);
-      cpu::CrossEntropy(
-          {lost_again.view(), Tokens(labels), loss_beside.view(), beside.view(), kScale}, threads);
+      Table(threads).CrossEntropy({kept.view(), Tokens(labels), loss.view()});
+      Table(threads).CrossEntropy(
+          {lost.view(), Tokens(labels), loss_again.view(), gradient, kScale});
+      Table(threads).CrossEntropy(
+          {lost_again.view(), Tokens(labels), loss_beside.view(), beside.view(), kScale});
       return Results{loss.values(), loss_again.values(),  Elements<T>(gradient),
                      kept.values(), loss_beside.values(), Elements<T>(beside.view())};
     });
@@ -64,7 +63,7 @@ void ExpectCrossEntropyMatchesReference() {
   }
 }
 
-class CrossEntropy : public EveryTarget {};
+class CrossEntropy : public EveryDevice {};
 
 TEST_P(CrossEntropy, MatchesReference) {
   ExpectCrossEntropyMatchesReference<float>();
@@ -74,7 +73,7 @@ TEST_P(CrossEntropy, MatchesReference) {
 TEST_P(CrossEntropy, RowWithoutTargetCostsNothing) {
   TestTensor logits = TestTensor::Random({2, 70}, 1), loss({2});
   const std::vector<int32_t> labels = {-1, -100};
-  cpu::CrossEntropy({logits.view(), Tokens(labels), loss.view(), logits.view()}, 1);
+  Table(1).CrossEntropy({logits.view(), Tokens(labels), loss.view(), logits.view()});
   EXPECT_EQ(loss.values(), (std::vector<float>{0, 0}));
   EXPECT_EQ(logits.values(), std::vector<float>(2 * 70, 0.0f));
 }
@@ -85,7 +84,7 @@ TEST_P(CrossEntropy, IsStableForLargeLogits) {
     TestTensor logits({1, 64}), loss({1});
     std::fill(logits.values().begin(), logits.values().end(), level);
     const std::vector<int32_t> labels = {5};
-    cpu::CrossEntropy({logits.view(), Tokens(labels), loss.view(), logits.view()}, 1);
+    Table(1).CrossEntropy({logits.view(), Tokens(labels), loss.view(), logits.view()});
     EXPECT_NEAR(loss.values()[0], std::log(64.0), 1e-6);
     for (size_t i = 0; i < 64; ++i) EXPECT_EQ(logits.values()[i], i == 5 ? -63.0f / 64 : 1.0f / 64);
   }
@@ -97,7 +96,7 @@ TEST_P(CrossEntropy, KeepsNaN) {
     TestTensor logits = TestTensor::Random({1, 70}, 1), loss({1});
     logits.values()[broken] = std::nanf("");
     const std::vector<int32_t> labels = {5};
-    cpu::CrossEntropy({logits.view(), Tokens(labels), loss.view()}, 1);
+    Table(1).CrossEntropy({logits.view(), Tokens(labels), loss.view()});
     EXPECT_TRUE(std::isnan(loss.values()[0])) << broken;
   }
 }
@@ -105,10 +104,10 @@ TEST_P(CrossEntropy, KeepsNaN) {
 TEST_P(CrossEntropy, RefusesLabelsOutsideTheVocabulary) {
   TestTensor logits = TestTensor::Random({1, 7}, 1), loss({1});
   const std::vector<int32_t> labels = {7};
-  EXPECT_THROW(cpu::CrossEntropy({logits.view(), Tokens(labels), loss.view()}, 1), InternalError);
+  EXPECT_THROW(Table(1).CrossEntropy({logits.view(), Tokens(labels), loss.view()}), InternalError);
 }
 
-ANNULUS_ON_EVERY_TARGET(CrossEntropy);
+ANNULUS_ON_EVERY_DEVICE(CrossEntropy);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

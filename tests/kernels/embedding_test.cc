@@ -1,5 +1,4 @@
-#include "kernels/cpu/elementwise.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 
 namespace annulus::kernels::testing {
@@ -18,7 +17,7 @@ void ExpectRowsAreCopied() {
     const std::vector<int32_t> tokens = RandomTokens(rows, 0, kVocabulary, 2);
     const auto got = SameForAnyThreads([&](int threads) {
       TensorOf<T> out({rows, hidden});
-      cpu::Embedding({table.view(), Tokens(tokens), out.view()}, threads);
+      Table(threads).Embedding({table.view(), Tokens(tokens), out.view()});
       return Results{out.template As<float>()};
     });
     for (int64_t r = 0; r < rows; ++r) {
@@ -29,7 +28,9 @@ void ExpectRowsAreCopied() {
   }
 }
 
-TEST(Embedding, CopiesRows) {
+class Embedding : public EveryDevice {};
+
+TEST_P(Embedding, CopiesRows) {
   ExpectRowsAreCopied<float>();
   ExpectRowsAreCopied<BFloat16>();
 }
@@ -46,7 +47,7 @@ void ExpectRowsAreAddedInOrder() {
     const std::vector<int32_t> tokens = RandomTokens(rows, 0, kVocabulary, 3);
     const auto got = SameForAnyThreads([&](int threads) {
       TestTensor dtable = before;
-      cpu::EmbeddingBackward({dout.view(), Tokens(tokens), dtable.view()}, threads);
+      Table(threads).EmbeddingBackward({dout.view(), Tokens(tokens), dtable.view()});
       return Results{dtable.values()};
     });
     std::vector<float> expected = before.values();
@@ -60,24 +61,25 @@ void ExpectRowsAreAddedInOrder() {
   }
 }
 
-class EmbeddingBackward : public EveryTarget {};
+class EmbeddingBackward : public EveryDevice {};
 
 TEST_P(EmbeddingBackward, AddsRowsInOrder) {
   ExpectRowsAreAddedInOrder<float>();
   ExpectRowsAreAddedInOrder<BFloat16>();
 }
 
-TEST(Embedding, RefusesTokensOutsideTheVocabulary) {
+TEST_P(Embedding, RefusesTokensOutsideTheVocabulary) {
   TestTensor table = TestTensor::Random({kVocabulary, 4}, 1), out({2, 4});
   for (int32_t token : {-1, static_cast<int32_t>(kVocabulary)}) {
     const std::vector<int32_t> tokens = {0, token};
-    EXPECT_THROW(cpu::Embedding({table.view(), Tokens(tokens), out.view()}, 2), InternalError);
-    EXPECT_THROW(cpu::EmbeddingBackward({out.view(), Tokens(tokens), table.view()}, 2),
+    EXPECT_THROW(Table(2).Embedding({table.view(), Tokens(tokens), out.view()}), InternalError);
+    EXPECT_THROW(Table(2).EmbeddingBackward({out.view(), Tokens(tokens), table.view()}),
                  InternalError);
   }
 }
 
-ANNULUS_ON_EVERY_TARGET(EmbeddingBackward);
+ANNULUS_ON_EVERY_DEVICE(Embedding);
+ANNULUS_ON_EVERY_DEVICE(EmbeddingBackward);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

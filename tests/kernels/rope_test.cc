@@ -1,5 +1,4 @@
-#include "kernels/cpu/elementwise.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -12,8 +11,10 @@ std::vector<int64_t> Listed(const Positions& positions) {
   return list;
 }
 
+class RopeTable : public EveryDevice {};
+
 // float64 angles: each entry is the truth rounded once, up to the last bit, at any position.
-TEST(RopeTable, KeepsThePhaseOfLargePositions) {
+TEST_P(RopeTable, KeepsThePhaseOfLargePositions) {
   Positions positions;
   positions.Append({0, 1, 100});
   positions.Append({(1 << 24) + 1, 3, 50});
@@ -22,7 +23,7 @@ TEST(RopeTable, KeepsThePhaseOfLargePositions) {
     const auto got = SameForAnyThreads([&](int threads) {
       TestTensor cosine({positions.tokens(), head_dim / 2});
       TestTensor sine({positions.tokens(), head_dim / 2});
-      cpu::RopeTable({positions, 500000.0, cosine.view(), sine.view()}, threads);
+      Table(threads).RopeTable({positions, 500000.0, cosine.view(), sine.view()});
       return Results{cosine.values(), sine.values()};
     });
     const auto truth = reference::RopeTable(Listed(positions), 500000.0, head_dim);
@@ -50,13 +51,13 @@ void ExpectRopeMatchesReferenceAndTurnsBack() {
     SCOPED_TRACE(fmt::format("{} x {} x {} x {} of {}", batch, tokens, heads, head_dim,
                              NameOf(DTypeOf<T>::value)));
     TestTensor cosine({tokens, head_dim / 2}), sine({tokens, head_dim / 2});
-    cpu::RopeTable({Positions({5, 2, tokens}), 10000.0, cosine.view(), sine.view()}, 1);
+    Table(1).RopeTable({Positions({5, 2, tokens}), 10000.0, cosine.view(), sine.view()});
     const auto x = TensorOf<T>::Random({batch, tokens, heads, head_dim}, 1);
     const auto got = SameForAnyThreads([&](int threads) {
       TensorOf<T> turned = x;
-      cpu::Rope({turned.view(), cosine.view(), sine.view()}, threads);
+      Table(threads).Rope({turned.view(), cosine.view(), sine.view()});
       TensorOf<T> back = turned;
-      cpu::Rope({back.view(), cosine.view(), sine.view(), true}, threads);
+      Table(threads).Rope({back.view(), cosine.view(), sine.view(), true});
       return Results{turned.template As<float>(), back.template As<float>()};
     });
     const auto sequence = static_cast<size_t>(tokens * heads * head_dim);
@@ -79,14 +80,15 @@ void ExpectRopeMatchesReferenceAndTurnsBack() {
   }
 }
 
-class Rope : public EveryTarget {};
+class Rope : public EveryDevice {};
 
 TEST_P(Rope, MatchesReferenceAndTurnsBack) {
   ExpectRopeMatchesReferenceAndTurnsBack<float>();
   ExpectRopeMatchesReferenceAndTurnsBack<BFloat16>();
 }
 
-ANNULUS_ON_EVERY_TARGET(Rope);
+ANNULUS_ON_EVERY_DEVICE(RopeTable);
+ANNULUS_ON_EVERY_DEVICE(Rope);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

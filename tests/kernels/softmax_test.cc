@@ -1,7 +1,5 @@
-#include "kernels/cpu/softmax.h"
-
 #include "kernels/base/bfloat16.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 
 namespace annulus::kernels::testing {
@@ -103,7 +101,15 @@ std::vector<float> Rounded(std::vector<float> values) {
   return values;
 }
 
-class MaskedSoftmax : public EveryTarget {};
+// With scratch of just the size asked for.
+void TakeSoftmax(int threads, const MaskedSoftmaxArgs& args) {
+  std::vector<int64_t> scratch(
+      static_cast<size_t>(Table(threads).MaskedSoftmaxScratchBytes(args) / 8));
+  Table(threads).MaskedSoftmax(
+      args, View(scratch.data(), DType::kByte, {static_cast<int64_t>(8 * scratch.size())}));
+}
+
+class MaskedSoftmax : public EveryDevice {};
 
 TEST_P(MaskedSoftmax, MatchesReference) {
   for (const auto [rows, width] : kExtents) {
@@ -113,9 +119,9 @@ TEST_P(MaskedSoftmax, MatchesReference) {
     const TestTensor dp = TestTensor::Random({rows, width}, 2);
     const auto got = SameForAnyThreads([&](int threads) {
       TestTensor work = scores, p({rows, width}), over = scores, gradient = dp;
-      cpu::MaskedSoftmax({work.view(), keys.view(), kScale, p.view()}, threads);
-      cpu::MaskedSoftmax({over.view(), keys.view(), kScale, over.view()}, threads);
-      cpu::MaskedSoftmaxBackward({p.view(), gradient.view(), kScale, gradient.view()}, threads);
+      TakeSoftmax(threads, {work.view(), keys.view(), kScale, p.view()});
+      TakeSoftmax(threads, {over.view(), keys.view(), kScale, over.view()});
+      Table(threads).MaskedSoftmaxBackward({p.view(), gradient.view(), kScale, gradient.view()});
       return Results{p.values(), over.values(), gradient.values()};
     });
     ExpectAsGoodAsPlain(got[0], Softmax<double>(scores.As<double>(), keys, rows),
@@ -135,17 +141,17 @@ TEST_P(MaskedSoftmax, RoundsToBFloat16) {
     TestTensor scores = TestTensor::Random({rows, width}, 1, 30), again = scores;
     TestTensor dp = TestTensor::Random({rows, width}, 2), p({rows, width}), ds({rows, width});
     HalfTensor half_p(rows, width), half_ds(rows, width);
-    cpu::MaskedSoftmax({scores.view(), keys.view(), kScale, p.view()}, 1);
-    cpu::MaskedSoftmax({again.view(), keys.view(), kScale, half_p.view()}, 1);
+    TakeSoftmax(1, {scores.view(), keys.view(), kScale, p.view()});
+    TakeSoftmax(1, {again.view(), keys.view(), kScale, half_p.view()});
     ExpectSameBits(half_p.Floats(), Rounded(p.values()), "p");
     p.values() = half_p.Floats();
-    cpu::MaskedSoftmaxBackward({p.view(), dp.view(), kScale, ds.view()}, 1);
-    cpu::MaskedSoftmaxBackward({half_p.view(), dp.view(), kScale, half_ds.view()}, 1);
+    Table(1).MaskedSoftmaxBackward({p.view(), dp.view(), kScale, ds.view()});
+    Table(1).MaskedSoftmaxBackward({half_p.view(), dp.view(), kScale, half_ds.view()});
     ExpectSameBits(half_ds.Floats(), Rounded(ds.values()), "ds");
   }
 }
 
-ANNULUS_ON_EVERY_TARGET(MaskedSoftmax);
+ANNULUS_ON_EVERY_DEVICE(MaskedSoftmax);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,11 +1,10 @@
-#include "kernels/cpu/elementwise.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 
 namespace annulus::kernels::testing {
 namespace {
 
-class CopyStrided : public EveryTarget {};
+class CopyStrided : public EveryDevice {};
 
 // A part of a tensor that is copied into a part of another.
 struct Part {
@@ -48,9 +47,8 @@ void ExpectCopied(const Part& part, bool accumulate) {
   const TensorOf<T> before = RandomOf<T>(part.to_shape, 2);
   const auto got = SameForAnyThreads([&](int threads) {
     TensorOf<T> to = before;
-    cpu::CopyStrided({PartOf(from.view(), part.from_begin, part.count),
-                      PartOf(to.view(), part.to_begin, part.count), accumulate},
-                     threads);
+    Table(threads).CopyStrided({PartOf(from.view(), part.from_begin, part.count),
+                                PartOf(to.view(), part.to_begin, part.count), accumulate});
     return Results{to.template As<float>()};
   });
   std::vector<float> expected = before.template As<float>();
@@ -77,7 +75,7 @@ TEST_P(CopyStrided, WritesThePartAndNothingElse) {
   }
 }
 
-ANNULUS_ON_EVERY_TARGET(CopyStrided);
+ANNULUS_ON_EVERY_DEVICE(CopyStrided);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

@@ -1,5 +1,4 @@
-#include "kernels/cpu/elementwise.h"
-#include "tests/kernels/every_target.h"
+#include "tests/kernels/every_device.h"
 #include "tests/kernels/test_tensor.h"
 #include "tests/reference/layer_reference.h"
 
@@ -14,9 +13,9 @@ void ExpectSwiGluMatchesReference() {
     auto up = TensorOf<T>::Random({rows, width}, 2);
     const auto got = SameForAnyThreads([&](int threads) {
       TensorOf<T> y({rows, width}), over_gate = gate, over_up = up;
-      cpu::SwiGlu({gate.view(), up.view(), y.view()}, threads);
-      cpu::SwiGlu({over_gate.view(), up.view(), over_gate.view()}, threads);
-      cpu::SwiGlu({gate.view(), over_up.view(), over_up.view()}, threads);
+      Table(threads).SwiGlu({gate.view(), up.view(), y.view()});
+      Table(threads).SwiGlu({over_gate.view(), up.view(), over_gate.view()});
+      Table(threads).SwiGlu({gate.view(), over_up.view(), over_up.view()});
       return Results{y.template As<float>(), over_gate.template As<float>(),
                      over_up.template As<float>()};
     });
@@ -29,7 +28,7 @@ void ExpectSwiGluMatchesReference() {
   }
 }
 
-class SwiGlu : public EveryTarget {};
+class SwiGlu : public EveryDevice {};
 
 TEST_P(SwiGlu, MatchesReference) {
   ExpectSwiGluMatchesReference<float>();
@@ -45,9 +44,9 @@ void ExpectSwiGluBackwardMatchesReference() {
     auto up = TensorOf<T>::Random({rows, width}, 3);
     const auto got = SameForAnyThreads([&](int threads) {
       TensorOf<T> dgate({rows, width}), dup({rows, width}), over_gate = gate, over_up = up;
-      cpu::SwiGluBackward({dy.view(), gate.view(), up.view(), dgate.view(), dup.view()}, threads);
-      cpu::SwiGluBackward(
-          {dy.view(), over_gate.view(), over_up.view(), over_gate.view(), over_up.view()}, threads);
+      Table(threads).SwiGluBackward({dy.view(), gate.view(), up.view(), dgate.view(), dup.view()});
+      Table(threads).SwiGluBackward(
+          {dy.view(), over_gate.view(), over_up.view(), over_gate.view(), over_up.view()});
       return Results{dgate.template As<float>(), dup.template As<float>(),
                      over_gate.template As<float>(), over_up.template As<float>()};
     });
@@ -62,7 +61,7 @@ void ExpectSwiGluBackwardMatchesReference() {
   }
 }
 
-class SwiGluBackward : public EveryTarget {};
+class SwiGluBackward : public EveryDevice {};
 
 TEST_P(SwiGluBackward, MatchesReference) {
   ExpectSwiGluBackwardMatchesReference<float>();
@@ -74,7 +73,7 @@ TEST_P(SwiGlu, SaturatesAndKeepsNaN) {
   TestTensor gate({1, 5}), up({1, 5}), y({1, 5});
   gate.values() = {-1e30f, -200.0f, 0.0f, 1e30f, std::nanf("")};
   up.values() = {1, 1, 1, 1, 1};
-  cpu::SwiGlu({gate.view(), up.view(), y.view()}, 1);
+  Table(1).SwiGlu({gate.view(), up.view(), y.view()});
   EXPECT_EQ(y.values()[0], 0.0f);
   EXPECT_EQ(y.values()[1], 0.0f);
   EXPECT_EQ(y.values()[2], 0.0f);
@@ -82,8 +81,8 @@ TEST_P(SwiGlu, SaturatesAndKeepsNaN) {
   EXPECT_TRUE(std::isnan(y.values()[4]));
 }
 
-ANNULUS_ON_EVERY_TARGET(SwiGlu);
-ANNULUS_ON_EVERY_TARGET(SwiGluBackward);
+ANNULUS_ON_EVERY_DEVICE(SwiGlu);
+ANNULUS_ON_EVERY_DEVICE(SwiGluBackward);
 
 }  // namespace
 }  // namespace annulus::kernels::testing

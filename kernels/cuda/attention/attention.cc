@@ -79,7 +79,8 @@ AttentionKernels ChooseAttention(const AttentionProblem& p, int capability) {
   const bool mma = p.dtype == DType::kBF16 && p.scale > 0 && p.head_dim % 8 == 0 &&
                    p.head_dim <= kLargestMmaHead;
   if (!mma || capability < 80) return AttentionKernels::kGeneric;
-  const bool hopper = capability == 90 && (p.head_dim == 64 || p.head_dim == 128);
+  const bool hopper = capability == 90 && (p.head_dim == 64 || p.head_dim == 128) &&
+                      p.mask.kind != MaskKind::kBlockSparse;
   return hopper ? AttentionKernels::kHopper : AttentionKernels::kMma;
 }
 
@@ -134,8 +135,13 @@ void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDe
 void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                            const KeyBlockGradient& gradient, const AttentionDevice& device) {
   if (IsEmpty(args.problem, block)) return;
-  if (ChooseAttention(args.problem, device.capability) != AttentionKernels::kGeneric) {
-    return MmaBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+  switch (ChooseAttention(args.problem, device.capability)) {
+    case AttentionKernels::kHopper:
+      return HopperBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+    case AttentionKernels::kMma:
+      return MmaBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
+    case AttentionKernels::kGeneric:
+      break;
   }
   if (args.problem.dtype == DType::kF32) {
     GenericBackwardFold(LaunchOf<float>(args, block, gradient, device));

@@ -18,7 +18,7 @@ namespace annulus::kernels::cuda {
 enum class AttentionKernels : uint8_t {
   kGeneric,  // f32 FMAs: f32, and any head size
   kMma,      // bf16 tensor cores, sm_80 and later: head sizes up to 128 that 8 divides
-  kHopper,   // bf16 tensor cores by wgmma and TMA, sm_90 alone: head sizes 64 and 128
+  kHopper,   // the same by wgmma and TMA, sm_90 alone: head sizes 64 and 128, no block pattern
 };
 std::string_view NameOf(AttentionKernels kernels);
 
@@ -28,8 +28,7 @@ struct AttentionDevice {
   int capability = 80;  // 10 * major + minor
 };
 
-// The fastest kernels that can take `problem` on a device of this compute capability. Hopper's have
-// no backward of their own yet: the backward of such a problem is kMma's.
+// The fastest kernels that can take `problem` on a device of this compute capability.
 AttentionKernels ChooseAttention(const AttentionProblem& problem, int capability);
 
 // Bytes of state; scratch is none. Pure functions of the problem, the same on every device.

@@ -73,5 +73,6 @@ void GenericBackwardFold(const BackwardLaunch<T>& launch);
 void MmaForwardFold(const ForwardLaunch<BFloat16>& launch);
 void MmaBackwardFold(const BackwardLaunch<BFloat16>& launch);
 void HopperForwardFold(const ForwardLaunch<BFloat16>& launch);
+void HopperBackwardFold(const BackwardLaunch<BFloat16>& launch);
 
 }  // namespace annulus::kernels::cuda

@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kGenericThreads)
     return GenericRows<float>(tensor, s.key_tokens, s.kv_heads, batch, kv_head, keys, s.head_dim);
   };
   const GenericRows<float> dk = rows_of(p.dk), dv = rows_of(p.dv);
-  QueryTileWalk walk(p.mask, keys, p.queries, kGenericTile);
+  QueryTileWalk<> walk(p.mask, keys, p.queries, kGenericTile);
   for (int head = kv_head * s.group; head < (kv_head + 1) * s.group; ++head, walk.Restart()) {
     for (VisibleTile queries = walk.WarpNext(); queries.visibility != Visibility::kNone;
          queries = walk.WarpNext()) {
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(kGenericThreads)
   // dq is [B,H,T,D]: one head of B * H sequences.
   const GenericRows<float> dq(p.dq, s.query_tokens, 1, batch * s.heads + head, 0, queries,
                               s.head_dim);
-  KeyTileWalk walk(p.mask, queries, p.keys, kGenericTile);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, kGenericTile);
   for (VisibleTile keys = walk.WarpNext(); keys.visibility != Visibility::kNone;
        keys = walk.WarpNext()) {
     const Pairing at{batch, head, queries, keys.tile, keys.visibility};

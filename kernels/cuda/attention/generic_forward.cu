@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kGenericThreads)
       (static_cast<int64_t>(batch) * s.heads + head) * s.query_tokens + queries.token;
   const GenericRows<const T> q(p.q, s.query_tokens, s.heads, batch, head, queries, s.head_dim);
   FourRows rows(p, queries, first);
-  KeyTileWalk walk(p.mask, queries, p.keys, kGenericTile);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, kGenericTile);
   const float scale2 = s.scale * kLog2E;
 
   for (VisibleTile keys = walk.WarpNext(); keys.visibility != Visibility::kNone;

@@ -137,7 +137,7 @@ __device__ __forceinline__ unsigned GenericAllowed(const DeviceMask& mask, const
     const int row = 4 * at.y + pair / 4, key = keys.tile.at(4 * at.x + pair % 4);
     const bool allowed =
         4 * at.x + pair % 4 < keys.tile.count && KeysOf(mask, queries, row).Has(key) &&
-        (keys.visibility != Visibility::kBlocks || Selects(mask.blocks, queries.at(row), key));
+        (keys.visibility != Visibility::kBlocks || Selects(mask, queries.at(row), key));
     bits |= static_cast<unsigned>(allowed) << pair;
   }
   return bits;

@@ -1,5 +1,6 @@
 #include "kernels/cuda/attention/geometry.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace annulus::kernels::cuda {
@@ -34,6 +35,9 @@ DeviceMask MakeDeviceMask(const Mask& mask, const int* document_first) {
   device.length = ToInt(mask.length, "length");
   // A window longer than the sequence is as long as it.
   device.window = ToInt(std::min(mask.window, mask.length), "window");
+  // All positions are in the first of blocks that are longer than the sequence.
+  device.block_tokens =
+      ToInt(std::clamp<int64_t>(mask.blocks.block_tokens, 1, mask.length + 1), "block");
   device.blocks = mask.blocks;
   device.document_first = document_first;
   return device;

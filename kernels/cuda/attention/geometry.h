@@ -34,6 +34,7 @@ struct DeviceMask {
   MaskKind kind = MaskKind::kCausal;
   int length = 0;
   int window = 0;
+  int block_tokens = 1;
   BlockPattern blocks = {};
   const int* document_first = nullptr;  // [T] first position of each query's document
 };

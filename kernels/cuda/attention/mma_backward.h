@@ -30,17 +30,6 @@ struct BackwardTiling {
   }
 };
 
-// p = 2^(scale2 s - lse2), ds = p (dp - delta): s and dp become p and ds.
-struct RowOfQuery {
-  float lse2 = INFINITY;
-  float delta = 0;
-};
-__device__ __forceinline__ void ToGradient(const RowOfQuery& query, float scale2, float& s,
-                                           float& dp) {
-  s = ptx::Exp2(fmaf(s, scale2, -query.lse2));
-  dp = s * (dp - query.delta);
-}
-
 void MmaBackwardKeys(const BackwardLaunch<BFloat16>& launch);
 void MmaBackwardQueries(const BackwardLaunch<BFloat16>& launch);
 

@@ -9,119 +9,16 @@
 // that passes, from L2; 16 * 128 D of dK and dV read and written.
 // Shared memory: 96 KiB at D = 128, 64 at 64, and 32 bytes per passing query. Registers: dK and dV
 // D, S and dP kPassing: one block to a multiprocessor at D = 128.
+#include "kernels/cuda/attention/key_rows.h"
 #include "kernels/cuda/attention/mma_backward.h"
 #include "kernels/cuda/launch.h"
 
 namespace annulus::kernels::cuda {
 namespace {
 
-// What the rows of a passing tile of queries say of each query.
-template <int kPassing>
-struct QueryRows {
-  float lse2[kPassing];
-  float delta[kPassing];
-  int position[kPassing];
-  int first_key[kPassing];
-  int last_key[kPassing];
-
-  // By the first threads of a block.
-  __device__ __forceinline__ void Fill(const BackwardFold<BFloat16>& p, int64_t row,
-                                       const Tile& queries) {
-    const int i = static_cast<int>(threadIdx.x);
-    if (i >= kPassing) return;
-    const bool exists = i < queries.count;
-    lse2[i] = exists ? p.lse2[row + i] : INFINITY;
-    delta[i] = exists ? p.delta[row + i] : 0;
-    const KeyRange range = KeysOf(p.mask, queries, i);
-    position[i] = queries.at(i);
-    first_key[i] = range.first;
-    last_key[i] = range.last;
-  }
-};
-
 template <class Shape>
 inline constexpr int64_t kSharedBytes =
     Shape::kTileBytes + 2 * static_cast<int64_t>(sizeof(QueryRows<Shape::kPassing>));
-
-// Walks the heads of a group and the tiles of queries of each.
-class GroupWalk {
- public:
-  __device__ __forceinline__ GroupWalk(const BackwardFold<BFloat16>& p, const Tile& keys, int size)
-      : walk_(p.mask, keys, p.queries, size), heads_(p.shape.group) {}
-
-  struct Step {
-    VisibleTile queries;
-    int head_in_group = 0;
-  };
-  __device__ __forceinline__ Step WarpNext() {
-    while (head_ < heads_) {
-      const VisibleTile tile = walk_.WarpNext();
-      if (tile.visibility != Visibility::kNone) return {tile, head_};
-      ++head_;
-      walk_.Restart();
-    }
-    return {};
-  }
-
- private:
-  QueryTileWalk walk_;
-  int heads_, head_ = 0;
-};
-
-// Scores [16 keys x kPassing queries] to -inf where the pair is not allowed.
-template <int kPassing>
-__device__ __forceinline__ void MaskKeyRows(const BackwardFold<BFloat16>& p, const Tile& keys,
-                                            const QueryRows<kPassing>& rows, Visibility visibility,
-                                            int first_key, float (&s)[kPassing / 8][4]) {
-  if (visibility == Visibility::kAll) return;
-  const int row = first_key + Lane().row;
-  const int key[2] = {keys.at(row), keys.at(row + 8)};
-  ForEachPair<kPassing / 8>([&](int n, int half, int, int column) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const KeyRange range{rows.first_key[column + e], rows.last_key[column + e]};
-      if (!range.Has(key[half])) s[n][2 * half + e] = -INFINITY;
-    }
-  });
-  if (visibility != Visibility::kBlocks) return;
-  const uint64_t selected = BitsOf<kPassing / 8>([&](int half, int, int column) {
-    return Selects(p.mask.blocks, rows.position[column], half == 0 ? key[0] : key[1]);
-  });
-#pragma unroll
-  for (int i = 0; i < kPassing / 2; ++i) {
-    if ((selected >> i & 1) == 0) s[i / 4][i % 4] = -INFINITY;
-  }
-}
-
-// s and dp [16 keys x kPassing queries] to p and ds.
-template <int kPassing>
-__device__ __forceinline__ void ToGradients(const QueryRows<kPassing>& rows, float scale2,
-                                            float (&s)[kPassing / 8][4],
-                                            float (&dp)[kPassing / 8][4]) {
-  ForEachPair<kPassing / 8>([&](int n, int half, int, int column) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      ToGradient({rows.lse2[column + e], rows.delta[column + e]}, scale2, s[n][2 * half + e],
-                 dp[n][2 * half + e]);
-    }
-  });
-}
-
-// to [S,Hkv,D] rows += factor * acc.
-template <int kDim>
-__device__ __forceinline__ void AddRows(const float (&acc)[kDim / 8][4], float factor, float* to,
-                                        const TensorHead& at, int token, int rows) {
-  const int64_t stride = static_cast<int64_t>(at.heads) * at.dim;
-  float* first = to + (static_cast<int64_t>(at.batch) * at.tokens + token) * stride +
-                 static_cast<int64_t>(at.head) * at.dim;
-  ForEachPair<kDim / 8>([&](int n, int half, int row, int column) {
-    if (row >= rows || column >= at.dim) return;
-    auto* pair = reinterpret_cast<float2*>(first + row * stride + column);
-    const float2 before = *pair;
-    *pair = {fmaf(factor, acc[n][2 * half], before.x),
-             fmaf(factor, acc[n][2 * half + 1], before.y)};
-  });
-}
 
 template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
@@ -131,31 +28,33 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   const int kv_head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
   const int first_key = static_cast<int>(threadIdx.x) / 32 * 16;
   const Tile keys = TileAt(p.keys, static_cast<int>(blockIdx.x), Shape::kStaying);
-  GroupWalk walk(p, keys, kPassing);
-  GroupWalk::Step step = walk.WarpNext();
+  GroupWalk<> walk(p, keys, kPassing);
+  GroupWalk<>::Step step = walk.WarpNext();
   if (step.queries.visibility == Visibility::kNone) return;
 
   const uint32_t k = ptx::SharedAddress(shared), stages = k + 2 * Shape::kStayingBytes;
   auto* rows = reinterpret_cast<QueryRows<kPassing>*>(shared + Shape::kTileBytes);
   const TensorHead key_head = KeyHead(p.shape, batch, kv_head);
-  const auto start = [&](const GroupWalk::Step& next, uint32_t stage) {
+  const auto start = [&](const GroupWalk<>::Step& next, uint32_t stage) {
     const int head = kv_head * p.shape.group + next.head_in_group;
     const Tile& tile = next.queries.tile;
     Shape::template Start<kPassing>(p.q, p.dout, QueryHead(p.shape, batch, head), tile,
                                     stages + stage * 2 * Shape::kPassingBytes);
-    rows[stage].Fill(p, RowIndex(p.shape, batch, head, tile.token), tile);
+    const int i = static_cast<int>(threadIdx.x);
+    if (i < kPassing) rows[stage].Fill(p, RowIndex(p.shape, batch, head, tile.token), tile, i);
   };
   Shape::template Start<Shape::kStaying>(p.k, p.v, key_head, keys, k);
   start(step, 0);
   ptx::CpAsyncCommit();
 
+  const TwoKeys positions(keys, first_key);
   float dk[kDim / 8][4], dv[kDim / 8][4];
   Clear(dk);
   Clear(dv);
   for (uint32_t stage = 0; step.queries.visibility != Visibility::kNone; stage ^= 1) {
     ptx::CpAsyncWait<0>();
     __syncthreads();  // this tile is there for all, and the other stage is done with by all
-    const GroupWalk::Step next = walk.WarpNext();
+    const GroupWalk<>::Step next = walk.WarpNext();
     if (next.queries.visibility != Visibility::kNone) {
       start(next, stage ^ 1);
       ptx::CpAsyncCommit();
@@ -167,8 +66,9 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
     Clear(dp);
     RowsTimesRows<kDim, kPassing>(s, k, first_key, q);
     RowsTimesRows<kDim, kPassing>(dp, k + Shape::kStayingBytes, first_key, dout);
-    MaskKeyRows<kPassing>(p, keys, rows[stage], step.queries.visibility, first_key, s);
-    ToGradients<kPassing>(rows[stage], p.shape.scale * kLog2E, s, dp);
+    MaskKeyRows<true, kPassing>(p.mask, positions, rows[stage], step.queries.visibility, s);
+    ToWeights<kPassing>(rows[stage], p.shape.scale * kLog2E, s);
+    ToScoreGradients<kPassing>(rows[stage], s, dp);
     PackRows(s, packed);
     AddTimesTile<kDim>(dv, packed, dout);
     PackRows(dp, packed);

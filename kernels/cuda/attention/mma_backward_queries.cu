@@ -8,38 +8,11 @@
 // tile. Bytes per block: 4 * 128 D of Q and dO; 4 D per key that passes, from L2; 8 * 128 D of dQ.
 // Shared memory: 96 KiB at D = 128, 64 at 64. Registers: dQ D / 2, S and dP kPassing.
 #include "kernels/cuda/attention/mma_backward.h"
-#include "kernels/cuda/attention/online_softmax.h"
+#include "kernels/cuda/attention/query_rows.h"
 #include "kernels/cuda/launch.h"
 
 namespace annulus::kernels::cuda {
 namespace {
-
-// The two rows of a thread.
-struct TwoGradientRows {
-  RowOfQuery row[2];
-
-  __device__ __forceinline__ TwoGradientRows(const BackwardFold<BFloat16>& p,
-                                             const RowBlock& block) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int i = Lane().row + 8 * half;
-      if (i < block.rows) row[half] = {p.lse2[block.first + i], p.delta[block.first + i]};
-    }
-  }
-};
-
-// dq rows += factor * acc.
-template <int kDim>
-__device__ __forceinline__ void AddQueryRows(const float (&acc)[kDim / 8][4], float factor,
-                                             float* dq, const RowBlock& block) {
-  ForEachPair<kDim / 8>([&](int n, int half, int row, int column) {
-    if (row >= block.rows || column >= block.dim) return;
-    auto* pair = reinterpret_cast<float2*>(dq + (block.first + row) * block.dim + column);
-    const float2 before = *pair;
-    *pair = {fmaf(factor, acc[n][2 * half], before.x),
-             fmaf(factor, acc[n][2 * half + 1], before.y)};
-  });
-}
 
 template <class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
@@ -50,7 +23,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   const int first_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const Tile queries =
       TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kStaying);
-  KeyTileWalk walk(p.mask, queries, p.keys, kPassing);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, kPassing);
   VisibleTile keys = walk.WarpNext();
   if (keys.visibility == Visibility::kNone) return;
 
@@ -84,12 +57,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
     RowsTimesRows<kDim, kPassing>(dp, q + Shape::kStayingBytes, first_row,
                                   k + Shape::kPassingBytes);
     MaskScores(p.mask, rows, keys, s);
-    ForEachPair<kPassing / 8>([&](int n, int half, int, int) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        ToGradient(gradient_rows.row[half], scale2, s[n][2 * half + e], dp[n][2 * half + e]);
-      }
-    });
+    gradient_rows.ToWeights(scale2, s);
+    gradient_rows.ToScoreGradients(s, dp);
     uint32_t ds[kPassing / 16][4];
     PackRows(dp, ds);
     AddTimesTile<kDim>(dq, ds, k);

@@ -1,13 +1,13 @@
 // Forward folds on bf16 tensor cores, sm_80 and later (Dao 2023, FlashAttention-2).
 //
-// Tiling: a block of 8 warps takes 128 queries of one head, a warp 16 of them with its rows of S, P
-// and O in registers; it walks the tiles of 64 keys that the mask lets it see, two of them in
+// Tiling: a block takes 128 queries of one head (64 at D = 64), a warp 16 of them with its rows of
+// S, P and O in registers; it walks the tiles of 64 keys that the mask lets it see, two of them in
 // shared memory, the next one on its way (cp.async) while the last one is computed. The longest
-// walks of a causal mask start first. FLOPs: 4 D per (query, key) of a tile. Bytes per block: 2 *
-// 128 D of Q; 2 * 2 * 64 D of K and V per tile, mostly from L2, as the blocks of a head run side by
-// side; 8 * 128 D of state. Shared memory: (128 + 4 * 64) * 2 D = 96 KiB at D = 128, 48 KiB at 64:
-// within what sm_86 and sm_89 have, too. Registers: O 4 D / 8, S 32, so that D = 128 runs one
-// block, D = 64 two, to a processor.
+// walks of a causal mask start first. FLOPs: 4 D per (query, key) of a tile. Bytes per block: 2 D
+// per query; 2 * 2 * 64 D of K and V per tile, mostly from L2, as the blocks of a head run side by
+// side; 8 D per query of state. Shared memory: 96 KiB at D = 128, 40 at 64: within what sm_86 and
+// sm_89 have, too. Registers: O D / 2, S 32, P 16: one block of 8 warps to a multiprocessor at D =
+// 128, three of 4 warps at 64.
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/launch.h"
@@ -18,13 +18,13 @@ namespace {
 template <int kDimension>
 struct Tiling {
   static constexpr int kDim = kDimension;
-  static constexpr int kQueries = 128;
+  static constexpr int kQueries = kDim <= 64 ? 64 : 128;
   static constexpr int kKeys = 64;
   static constexpr int kThreads = kQueries / 16 * 32;
   static constexpr uint32_t kQueryBytes = kQueries * kDim * 2;
   static constexpr uint32_t kKeyBytes = kKeys * kDim * 2;
   static constexpr int kSharedBytes = kQueryBytes + 4 * kKeyBytes;
-  static constexpr int kBlocks = kDim <= 64 ? 2 : 1;  // to a multiprocessor
+  static constexpr int kBlocks = kDim <= 64 ? 3 : 1;  // to a multiprocessor
 };
 
 // Starts copying the keys and values of a tile.
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
   const int first_row = static_cast<int>(threadIdx.x) / 32 * 16;
   const Tile queries =
       TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kQueries);
-  KeyTileWalk walk(p.mask, queries, p.keys, Shape::kKeys);
+  KeyTileWalk<> walk(p.mask, queries, p.keys, Shape::kKeys);
   VisibleTile keys = walk.WarpNext();
   if (keys.visibility == Visibility::kNone) return;
 

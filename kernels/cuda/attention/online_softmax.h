@@ -24,8 +24,9 @@ struct TwoRows {
   }
 };
 
-// -inf where the pair is not allowed or the key does not exist.
-template <int kTiles>
+// -inf where the pair is not allowed or the key does not exist. Without kPatterns, for masks that
+// are no block pattern.
+template <bool kPatterns = true, int kTiles>
 __device__ __forceinline__ void MaskScores(const DeviceMask& mask, const TwoRows& rows,
                                            const VisibleTile& keys, float (&scores)[kTiles][4]) {
   if (keys.visibility == Visibility::kAll && keys.tile.count == 8 * kTiles) return;
@@ -36,9 +37,9 @@ __device__ __forceinline__ void MaskScores(const DeviceMask& mask, const TwoRows
       if (!columns[half].Has(column + e)) scores[n][2 * half + e] = -INFINITY;
     }
   });
-  if (keys.visibility != Visibility::kBlocks) return;
+  if (!kPatterns || keys.visibility != Visibility::kBlocks) return;
   const uint64_t selected = BitsOf<kTiles>([&](int half, int, int column) {
-    return Selects(mask.blocks, half == 0 ? rows.query[0] : rows.query[1], keys.tile.at(column));
+    return Selects(mask, half == 0 ? rows.query[0] : rows.query[1], keys.tile.at(column));
   });
 #pragma unroll
   for (int i = 0; i < 4 * kTiles; ++i) {

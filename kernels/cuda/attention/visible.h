@@ -85,22 +85,21 @@ struct QueryBounds {
 
 // The block pattern over whole tiles: walks the blocks that the tiles touch, or their tokens where
 // these are fewer, a pair per lane.
-__device__ inline Visibility WarpBlocksVisibility(const BlockPattern& blocks, const Tile& queries,
+__device__ inline Visibility WarpBlocksVisibility(const DeviceMask& mask, const Tile& queries,
                                                   int real, const Tile& keys) {
-  const int64_t size = blocks.block_tokens;
-  const int64_t q0 = queries.start / size, k0 = keys.start / size;
-  const int64_t q_blocks = queries.at(real - 1) / size - q0 + 1;
-  const int64_t k_blocks = keys.at(keys.count - 1) / size - k0 + 1;
-  const int q_units = static_cast<int>(min(q_blocks, static_cast<int64_t>(real)));
-  const int k_units = static_cast<int>(min(k_blocks, static_cast<int64_t>(keys.count)));
+  const int size = mask.block_tokens;
+  const int q0 = queries.start / size, k0 = keys.start / size;
+  const int q_blocks = queries.at(real - 1) / size - q0 + 1;
+  const int k_blocks = keys.at(keys.count - 1) / size - k0 + 1;
+  const int q_units = min(q_blocks, real), k_units = min(k_blocks, keys.count);
   bool selected = false, dropped = false;
-  const int lane = static_cast<int>(threadIdx.x) & 31;
-  for (int unit = lane; unit < q_units * k_units; unit += 32) {
+#pragma unroll 1
+  for (int unit = static_cast<int>(threadIdx.x) & 31; unit < q_units * k_units; unit += 32) {
     const int q = unit / k_units, k = unit % k_units;
-    const int64_t query_block = q_units == q_blocks ? q0 + q : queries.at(q) / size;
-    const int64_t key_block = k_units == k_blocks ? k0 + k : keys.at(k) / size;
+    const int query_block = q_units == q_blocks ? q0 + q : queries.at(q) / size;
+    const int key_block = k_units == k_blocks ? k0 + k : keys.at(k) / size;
     if (key_block > query_block) continue;
-    const bool selects = blocks.Selects(query_block, key_block);
+    const bool selects = mask.blocks.Selects(query_block, key_block);
     selected = selected || selects;
     dropped = dropped || !selects;
   }
@@ -108,7 +107,9 @@ __device__ inline Visibility WarpBlocksVisibility(const BlockPattern& blocks, co
   return __any_sync(0xffffffffu, dropped) ? Visibility::kBlocks : Visibility::kRanges;
 }
 
-// kNone and kAll are never wrong. Requires keys.count > 0.
+// kNone and kAll are never wrong. Requires keys.count > 0 and, without kPatterns, that the mask is
+// no block pattern.
+template <bool kPatterns = true>
 __device__ __forceinline__ Visibility WarpVisibility(const DeviceMask& mask, const Tile& queries,
                                                      const QueryBounds& bounds, const Tile& keys) {
   const int first = keys.start, last = keys.at(keys.count - 1);
@@ -117,14 +118,16 @@ __device__ __forceinline__ Visibility WarpVisibility(const DeviceMask& mask, con
   }
   const bool all =
       bounds.real == queries.count && bounds.high_first <= first && last <= bounds.low_last;
-  if (mask.kind != MaskKind::kBlockSparse) return all ? Visibility::kAll : Visibility::kRanges;
-  const Visibility blocks = WarpBlocksVisibility(mask.blocks, queries, bounds.real, keys);
+  if (!kPatterns || mask.kind != MaskKind::kBlockSparse) {
+    return all ? Visibility::kAll : Visibility::kRanges;
+  }
+  const Visibility blocks = WarpBlocksVisibility(mask, queries, bounds.real, keys);
   return all && blocks == Visibility::kRanges ? Visibility::kAll : blocks;
 }
 
 // Whether the block pattern selects a pair.
-__device__ __forceinline__ bool Selects(const BlockPattern& blocks, int query, int key) {
-  return blocks.Selects(query / blocks.block_tokens, key / blocks.block_tokens);
+__device__ __forceinline__ bool Selects(const DeviceMask& mask, int query, int key) {
+  return mask.blocks.Selects(query / mask.block_tokens, key / mask.block_tokens);
 }
 
 // Those keys of a tile, by index, that a range holds: [begin, end).
@@ -147,7 +150,9 @@ struct VisibleTile {
   Visibility visibility = Visibility::kNone;
 };
 
-// The tiles of keys that some query of a tile attends to, in ascending order.
+// The tiles of keys that some query of a tile attends to, in ascending order. Without kPatterns,
+// for masks that are no block pattern: it takes few registers.
+template <bool kPatterns = true>
 class KeyTileWalk {
  public:
   __device__ __forceinline__ KeyTileWalk(const DeviceMask& mask, const Tile& queries,
@@ -161,7 +166,7 @@ class KeyTileWalk {
         EnterRun(keys_.run[run_++]);
       }
       const Tile keys = TileOf(keys_.run[run_ - 1], tile_++, size_);
-      const Visibility visibility = WarpVisibility(mask_, queries_, bounds_, keys);
+      const Visibility visibility = WarpVisibility<kPatterns>(mask_, queries_, bounds_, keys);
       if (visibility != Visibility::kNone) return {keys, visibility};
     }
   }
@@ -185,7 +190,8 @@ class KeyTileWalk {
   int run_ = 0, tile_ = 0, end_ = 0;
 };
 
-// The tiles of queries that attend to some key of a tile, in ascending order.
+// The tiles of queries that attend to some key of a tile, in ascending order; kPatterns as above.
+template <bool kPatterns = true>
 class QueryTileWalk {
  public:
   __device__ __forceinline__ QueryTileWalk(const DeviceMask& mask, const Tile& keys,
@@ -203,7 +209,7 @@ class QueryTileWalk {
       }
       const Tile queries = TileOf(queries_.run[run_ - 1], tile_++, size_);
       const Visibility visibility =
-          WarpVisibility(mask_, queries, QueryBounds(mask_, queries), keys_);
+          WarpVisibility<kPatterns>(mask_, queries, QueryBounds(mask_, queries), keys_);
       if (visibility != Visibility::kNone) return {queries, visibility};
     }
   }

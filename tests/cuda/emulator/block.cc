@@ -7,6 +7,7 @@
 #include "tests/cuda/emulator/counters.h"
 #include "tests/cuda/emulator/race_detector.h"
 #include "tests/cuda/emulator/text.h"
+#include "tests/cuda/emulator/wgmma_queue.h"
 
 constinit thread_local uint3 threadIdx{}, blockIdx{};
 constinit thread_local dim3 blockDim{}, gridDim{};
@@ -32,6 +33,10 @@ constexpr uint32_t kPicksPerPriority = 4096;
 constexpr uint32_t kPicksPerBulkAction = 64;
 
 }  // namespace
+
+Warp::Warp() = default;
+Warp::Warp(Warp&&) noexcept = default;
+Warp::~Warp() = default;
 
 Block::Block() = default;
 Block::~Block() = default;
@@ -61,6 +66,7 @@ bool Block::Run(const LaunchShape& launch, uint3 place, uint64_t linear,
       given_up_ = true;
     }
   }
+  if (!given_up_) CheckWgmmaSequences();
   shared.CheckEnd();
   Count(&Counters::blocks);
   Count(&Counters::switches, std::exchange(switches_, 0));
@@ -112,6 +118,7 @@ void Block::Exit() {
   if (!self->copy_groups.empty() || !self->open_copies.empty()) {
     Tell(Defect::kAsync, "a thread exits with a cp.async that it did not wait for");
   }
+  if (warp.wgmma != nullptr && self->lane == 0) warp.wgmma->CheckExit();
   self->state = ThreadState::kDone;
   ++exited_;
   warp.alive &= ~(1u << self->lane);

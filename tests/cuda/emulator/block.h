@@ -22,6 +22,7 @@
 namespace annulus::emulator {
 
 class RaceDetector;
+class WgmmaQueue;
 
 enum class ThreadState : uint8_t { kReady, kBlocked, kDone };
 
@@ -61,6 +62,11 @@ struct Warp {
   uint32_t ready = 0, alive = 0;  // lanes
   uint32_t priority = 0;
   std::vector<Meeting> meetings;
+  std::unique_ptr<WgmmaQueue> wgmma;  // null until the first
+
+  Warp();
+  Warp(Warp&&) noexcept;
+  ~Warp();
 };
 
 struct Barrier {

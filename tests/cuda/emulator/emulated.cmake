@@ -30,7 +30,8 @@ function(annulus_emulated_options flavour result)
   endif()
   if(NOT flavour STREQUAL plain)
     # Kernels and what they are launched by; a debug build's own sanitizers are not mixed with these.
-    list(APPEND options -U_FORTIFY_SOURCE)
+    # Under sanitizers GCC takes fmt's arguments for uninitialised.
+    list(APPEND options -U_FORTIFY_SOURCE -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
   set(${result} ${options} PARENT_SCOPE)
 endfunction()

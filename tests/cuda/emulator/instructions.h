@@ -31,8 +31,6 @@ void CpAsyncWait(int pending);
 
 // kMatrices 8 x 8 matrices of 16-bit elements; lane 8 m + r has the address of row r of matrix m.
 void LdMatrix(uint32_t* registers, int matrices, bool transposed, uint32_t address, Place at);
-// The reverse.
-void StMatrix(const uint32_t* registers, int matrices, bool transposed, uint32_t address, Place at);
 
 enum class Fragments : uint8_t { kBf16, kF16, kTf32 };
 struct MmaOperands {

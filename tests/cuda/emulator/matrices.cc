@@ -1,4 +1,4 @@
-// ldmatrix, stmatrix and mma.sync. Layouts: PTX ISA, "Warp Level Matrix Instructions".
+// ldmatrix and mma.sync. Layouts: PTX ISA, "Warp Level Matrix Instructions".
 #include <array>
 #include <bit>
 #include <cstring>
@@ -9,6 +9,7 @@
 #include "tests/cuda/emulator/counters.h"
 #include "tests/cuda/emulator/elements.h"
 #include "tests/cuda/emulator/instructions.h"
+#include "tests/cuda/emulator/products.h"
 #include "tests/cuda/emulator/text.h"
 
 namespace annulus::emulator {
@@ -20,22 +21,20 @@ struct RowArgument {
   uint32_t* registers;
   int matrices;
   bool transposed;
-  bool stores;
   uint32_t address;
 };
 
 // Row r of matrix m, by the lane that has its address.
-std::byte* RowAt(const RowArgument& argument, int lane, Place at) {
+void ReadRow(const RowArgument& argument, int lane, Place at, std::array<uint16_t, 8>& row) {
   if (argument.address % 16 != 0) {
     Tell(Defect::kMemory, Text("a row of a matrix at 0x%x is not aligned to 16 bytes, at %s",
                                argument.address, LineOf(at).c_str()));
   }
-  std::byte* row = block->shared.At(argument.address, 16, "a row of a matrix", at);
-  if (block->shared.Contains(row)) {
-    CheckAccess({row, 16, argument.stores ? Access::kWrite : Access::kRead, at,
-                 self->warp * 32 + lane, false});
+  const std::byte* memory = block->shared.At(argument.address, 16, "ldmatrix", at);
+  if (block->shared.Contains(memory)) {
+    CheckAccess({memory, 16, Access::kRead, at, self->warp * 32 + lane, false});
   }
-  return row;
+  std::memcpy(row.data(), memory, sizeof row);
 }
 
 // Rows whose 16 bytes lie in banks that an earlier row of the matrix uses.
@@ -50,44 +49,29 @@ void CountConflicts(void* const* arguments, int first_lane) {
 }
 
 // Lane l has the elements 2 (l % 4) and the next of row l / 4; of column l / 4 if transposed.
-uint16_t& Element(Matrix& matrix, int lane, int which, bool transposed) {
+uint32_t Element(const Matrix& matrix, int lane, int which, bool transposed) {
   const auto line = static_cast<size_t>(lane / 4);
   const auto place = static_cast<size_t>(lane % 4 * 2 + which);
   return transposed ? matrix[place][line] : matrix[line][place];
 }
 
-void MoveMatrix(void* const* arguments, int m, Place at) {
-  const auto& first = *static_cast<RowArgument*>(arguments[0]);
-  Matrix matrix{};
-  std::array<std::byte*, 8> rows{};
-  for (int r = 0; r < 8; ++r) {
-    const int lane = 8 * m + r;
-    rows[static_cast<size_t>(r)] = RowAt(*static_cast<RowArgument*>(arguments[lane]), lane, at);
-    if (!first.stores)
-      std::memcpy(matrix[static_cast<size_t>(r)].data(), rows[static_cast<size_t>(r)], 16);
-  }
-  for (int lane = 0; lane < 32; ++lane) {
-    uint32_t& value = static_cast<RowArgument*>(arguments[lane])->registers[m];
-    uint16_t& low = Element(matrix, lane, 0, first.transposed);
-    uint16_t& high = Element(matrix, lane, 1, first.transposed);
-    if (first.stores) {
-      low = static_cast<uint16_t>(value);
-      high = static_cast<uint16_t>(value >> 16);
-    } else {
-      value = low | static_cast<uint32_t>(high) << 16;
+void LoadMatrices(void* const* arguments, uint32_t, Place at) {
+  Count(&Counters::ldmatrix);
+  const auto argument = [arguments](int lane) -> RowArgument& {
+    return *static_cast<RowArgument*>(arguments[lane]);
+  };
+  const bool transposed = argument(0).transposed;
+  for (int m = 0; m < argument(0).matrices; ++m) {
+    CountConflicts(arguments, 8 * m);
+    Matrix matrix;
+    for (int r = 0; r < 8; ++r) {
+      ReadRow(argument(8 * m + r), 8 * m + r, at, matrix[static_cast<size_t>(r)]);
+    }
+    for (int lane = 0; lane < 32; ++lane) {
+      argument(lane).registers[m] =
+          Element(matrix, lane, 0, transposed) | Element(matrix, lane, 1, transposed) << 16;
     }
   }
-  if (!first.stores) return;
-  for (size_t r = 0; r < 8; ++r) std::memcpy(rows[r], matrix[r].data(), 16);
-}
-
-void MoveMatrices(void* const* arguments, uint32_t, Place at) {
-  const auto& first = *static_cast<RowArgument*>(arguments[0]);
-  for (int m = 0; m < first.matrices; ++m) {
-    if (!first.stores) CountConflicts(arguments, 8 * m);
-    MoveMatrix(arguments, m, at);
-  }
-  if (!first.stores) Count(&Counters::ldmatrix);
 }
 
 struct MmaArgument {
@@ -95,10 +79,10 @@ struct MmaArgument {
   MmaOperands operands;
 };
 
-// Operands and result of a product [16 x K] [K x 8], K up to 16.
+// Operands of a product [16 x K] [K x 8]; what K leaves of 16 is 0.
 struct Product {
-  std::array<std::array<double, 16>, 16> a{};
-  std::array<std::array<double, 8>, 16> b{};
+  std::array<std::array<float, 16>, 16> a{};
+  std::array<std::array<float, 8>, 16> b{};
 };
 
 // Registers r of a: rows g and g + 8, columns t and t + K / 2; of b: rows t and t + K / 2, column
@@ -132,12 +116,8 @@ void Multiply(void* const* arguments, uint32_t, Place) {
   for (int lane = 0; lane < 32; ++lane) {
     Gather(*static_cast<MmaArgument*>(arguments[lane]), lane, product);
   }
-  std::array<std::array<double, 8>, 16> sum{};
-  for (size_t i = 0; i < 16; ++i) {
-    for (size_t k = 0; k < 16; ++k) {
-      for (size_t j = 0; j < 8; ++j) sum[i][j] += product.a[i][k] * product.b[k][j];
-    }
-  }
+  std::array<std::array<double, 8>, 16> sum;
+  SumProducts(16, 8, product.a[0].data(), product.b[0].data(), sum[0].data());
   for (int lane = 0; lane < 32; ++lane) {
     float* d = static_cast<MmaArgument*>(arguments[lane])->operands.d;
     for (int r = 0; r < 4; ++r) {
@@ -151,14 +131,8 @@ void Multiply(void* const* arguments, uint32_t, Place) {
 }  // namespace
 
 void LdMatrix(uint32_t* registers, int matrices, bool transposed, uint32_t address, Place at) {
-  RowArgument argument{registers, matrices, transposed, false, address};
-  Meet(transposed ? "ldmatrix.trans" : "ldmatrix", kAllLanes, &argument, MoveMatrices, at);
-}
-
-void StMatrix(const uint32_t* registers, int matrices, bool transposed, uint32_t address,
-              Place at) {
-  RowArgument argument{const_cast<uint32_t*>(registers), matrices, transposed, true, address};
-  Meet(transposed ? "stmatrix.trans" : "stmatrix", kAllLanes, &argument, MoveMatrices, at);
+  RowArgument argument{registers, matrices, transposed, address};
+  Meet(transposed ? "ldmatrix.trans" : "ldmatrix", kAllLanes, &argument, LoadMatrices, at);
 }
 
 void Mma(Fragments fragments, const MmaOperands& operands, Place at) {

@@ -35,9 +35,11 @@ void RaceDetector::Start(int threads, size_t shared_bytes) {
 // A clock of an earlier phase knows nothing of this one.
 void RaceDetector::Renew(Clock& clock, int own) const {
   if (clock.phase == phase_) return;
+  // What the engine did is not of a phase.
+  const uint32_t engine = clock.times.empty() ? 0 : clock.times.back();
   clock.phase = phase_;
   clock.times.assign(static_cast<size_t>(threads_) + 1, 0);
-  clock.times.back() = engine_known_;
+  clock.times.back() = std::max(engine, engine_known_);
   if (own >= 0) clock.times[static_cast<size_t>(own)] = 1;
 }
 
@@ -64,7 +66,7 @@ void RaceDetector::Synchronise(const std::vector<int>& released, const std::vect
 
 void RaceDetector::SynchroniseAll() {
   for (const Clock& clock : clocks_) {
-    if (clock.phase == phase_) engine_known_ = std::max(engine_known_, clock.times.back());
+    if (!clock.times.empty()) engine_known_ = std::max(engine_known_, clock.times.back());
   }
   ++phase_;
   readers_.clear();
@@ -87,7 +89,6 @@ void RaceDetector::Acquire(uint32_t mbarrier, int thread) {
   if (found == mbarriers_.end()) return;
   Clock& clock = ClockOf(thread);
   Join(clock, found->second);
-  // What the engine did is not of a phase.
   clock.times.back() = std::max(clock.times.back(), found->second.times.back());
 }
 

@@ -57,6 +57,11 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEven
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value);
 
+// Of what the emulator has of the driver's interface.
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** entry, unsigned version,
+                                             uint64_t flags,
+                                             cudaDriverEntryPointQueryResult* result = nullptr);
+
 template <class T>
 cudaError_t cudaMalloc(T** memory, size_t bytes) {
   return cudaMalloc(reinterpret_cast<void**>(memory), bytes);

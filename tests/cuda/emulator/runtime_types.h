@@ -106,6 +106,13 @@ enum cudaFuncAttribute {
   cudaFuncAttributePreferredSharedMemoryCarveout = 9,
 };
 
+enum cudaDriverEntryPointQueryResult {
+  cudaDriverEntryPointSuccess = 0,
+  cudaDriverEntryPointSymbolNotFound = 1,
+  cudaDriverEntryPointVersionNotSufficent = 2,
+};
+inline constexpr uint64_t cudaEnableDefault = 0;
+
 struct CUstream_st;
 struct CUevent_st;
 using cudaStream_t = CUstream_st*;

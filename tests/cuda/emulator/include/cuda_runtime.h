@@ -11,5 +11,6 @@
 #include "tests/cuda/emulator/runtime_api.h"
 #include "tests/cuda/emulator/builtins.h"
 #include "tests/cuda/emulator/instructions.h"
+#include "tests/cuda/emulator/hopper.h"
 #include "tests/cuda/emulator/launch.h"
 // clang-format on

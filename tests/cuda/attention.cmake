@@ -1,0 +1,10 @@
+# Attention on CUDA devices, as a library of its own: tests of mutations build it with some.
+include(${PROJECT_SOURCE_DIR}/kernels/cuda/sources.cmake)
+annulus_add_emulated_library(annulus_emulated_attention SOURCES ${annulus_cuda_attention_sources}
+                             LIBRARIES annulus_kernels)
+
+set(annulus_attention_cases
+  attention_device.cc ../kernels/attention_case.cc ../kernels/attention_draw.cc)
+annulus_emulated_test(cuda_attention_test
+  SOURCES attention_test.cc attention_sweep_test.cc ${annulus_attention_cases}
+  EMULATED annulus_emulated_attention LIBRARIES annulus_reference annulus_kernels)
