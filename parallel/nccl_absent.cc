@@ -4,15 +4,14 @@
 
 namespace annulus::parallel {
 
-bool NcclBuiltIn() { return false; }
-
 std::string NcclVersion() { return {}; }
 
-std::unique_ptr<Communicator> CreateNcclWorld(Communicator&, const NcclOptions&) {
-  ThrowConfigError(
-      "this annulus was built without NCCL; install it and configure with -DANNULUS_NCCL=ON, or "
-      "let "
-      "messages go through the host: --parallel.transport mpi");
+std::string NcclProblem(Communicator&) {
+  return "this annulus was built without NCCL (install it and configure with -DANNULUS_NCCL=ON)";
+}
+
+std::unique_ptr<Communicator> CreateNcclWorld(Communicator& host, const NcclOptions&) {
+  throw ConfigError(NcclProblem(host));
 }
 
 }  // namespace annulus::parallel

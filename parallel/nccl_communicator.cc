@@ -300,24 +300,7 @@ std::string DescribeDevice() {
   return fmt::format("{}, GPU {}", device.substr(device.find(", ") + 2), bus.data());
 }
 
-// NCCL would refuse it, too, or hang, in words of its own.
-void CheckDevices(Communicator& host) {
-  std::map<std::string, int> first;
-  const std::vector<std::string> devices = host.AllGatherText(DescribeDevice());
-  for (int rank = 0; rank < host.size(); ++rank) {
-    const auto [other, fresh] = first.emplace(devices[static_cast<size_t>(rank)], rank);
-    if (fresh) continue;
-    ThrowConfigError(
-        "parallel.transport = nccl needs a GPU for every rank, but ranks {} and {} share one ({}): "
-        "start fewer ranks on this node, or let messages go through the host with "
-        "--parallel.transport mpi",
-        other->second, rank, other->first);
-  }
-}
-
 }  // namespace
-
-bool NcclBuiltIn() { return true; }
 
 std::string NcclVersion() {
   int version = 0;
@@ -325,8 +308,25 @@ std::string NcclVersion() {
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
+// NCCL would refuse it, too, in words of its own.
+std::string NcclProblem(Communicator& host) {
+  std::map<std::string, int> first;
+  const std::vector<std::string> devices = host.AllGatherText(DescribeDevice());
+  for (int rank = 0; rank < host.size(); ++rank) {
+    const auto [other, fresh] = first.emplace(devices[static_cast<size_t>(rank)], rank);
+    if (fresh) continue;
+    return fmt::format("NCCL needs a GPU for every rank, and ranks {} and {} share one ({})",
+                       other->second, rank, other->first);
+  }
+  return {};
+}
+
 std::unique_ptr<Communicator> CreateNcclWorld(Communicator& host, const NcclOptions& options) {
-  CheckDevices(host);
+  const std::string problem = NcclProblem(host);
+  if (!problem.empty()) {
+    ThrowConfigError("{}: start fewer ranks on the node, or let messages go through the host: {}",
+                     problem, "--parallel.transport mpi");
+  }
   auto under_way = std::make_shared<NcclRank>(host, options);
   std::shared_ptr<NcclComm> comm = under_way->Join(host);
   return std::make_unique<NcclCommunicator>(host, std::move(under_way), std::move(comm));

@@ -27,10 +27,12 @@ struct CUstream_st;  // cudaStream_t, without the headers of CUDA
 
 namespace annulus::parallel {
 
-// Whether NCCL is built in.
-bool NcclBuiltIn();
 // As in "2.28.9"; empty without NCCL.
 std::string NcclVersion();
+
+// Why the ranks of `host` cannot have NCCL: it is not built in, or two of them share a device.
+// Empty, on all ranks, where they can. Collective; the device is the calling thread's.
+std::string NcclProblem(Communicator& host);
 
 struct NcclOptions {
   // Of this rank's device, which must be the calling thread's: the one that computes.
@@ -42,8 +44,8 @@ struct NcclOptions {
 
 // The ranks of `host` over NCCL; what concerns the host alone (texts, doubles, barriers, aborts)
 // goes over `host`, which must outlive this. Collective. Every call comes from the calling thread.
-// Throws ConfigError on all ranks where two of them share a device, or in a build without NCCL;
-// SystemError where NCCL fails or a rank does not come.
+// Throws ConfigError on all ranks where there is a NcclProblem(), SystemError where NCCL fails or a
+// rank does not come.
 std::unique_ptr<Communicator> CreateNcclWorld(Communicator& host, const NcclOptions& options);
 
 }  // namespace annulus::parallel

@@ -103,7 +103,7 @@ enum class ContextStrategy : uint8_t {
   kAuto,        // one of these, by what a plan of each costs; a run's set-up replaces it
 };
 
-enum class TransportKind : uint8_t { kAuto, kMpi, kThreads };
+enum class TransportKind : uint8_t { kAuto, kMpi, kThreads, kNccl };
 
 struct ParallelOptions {
   int context_size = 0;  // ranks that share a sequence; 0: all ranks; Validate() replaces it

@@ -141,10 +141,19 @@ void CheckOptimizer(const OptimizerOptions& optimizer, int64_t steps) {
   }
 }
 
+void CheckTransport(const RunConfig& config) {
+  if (config.parallel.transport != TransportKind::kNccl) return;
+  if (config.device.kind == DeviceKind::kCuda) return;
+  ThrowConfigError(
+      "parallel.transport = nccl carries tensors of GPUs, but device.kind = cpu; choose "
+      "device.kind = cuda, or leave parallel.transport = auto");
+}
+
 }  // namespace
 
 void Validate(RunConfig& config, int world_size) {
   Check(world_size >= 1, "a run of {} ranks", world_size);
+  CheckTransport(config);
   ResolveModel(config.model);
   CheckData(config);
   CheckSchedule(config.train);
