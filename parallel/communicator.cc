@@ -77,6 +77,7 @@ Transfer::~Transfer() {
 void Transfer::Wait() {
   if (!operation_) return;
   const std::unique_ptr<Operation> operation = std::move(operation_);
+  owner_->BeforeWait();
   {
     Communicator::WaitTimer timer(*owner_, call_);
     operation->Complete(Clock::now() + owner_->deadline());

@@ -223,6 +223,9 @@ class Communicator {
   // Called before the counters are read: CountWait() for what a device has waited since.
   virtual void CountDeviceWaits() const {}
   void CountWait(double ms) const;
+  // Before a transfer's wait is timed: for what is still computed meanwhile, which is no waiting
+  // for peers.
+  virtual void BeforeWait() {}
 
  private:
   // Shared with the groups split from this one.

@@ -1,6 +1,7 @@
 #include "parallel/staged_communicator.h"
 
 #include <algorithm>
+#include <thread>
 
 namespace annulus::parallel {
 namespace {
@@ -77,6 +78,13 @@ std::string StagedCommunicator::Name() const { return host_->Name() + ", staged 
 
 std::chrono::steady_clock::duration StagedCommunicator::deadline() const {
   return kDefaultDeadline;
+}
+
+void StagedCommunicator::BeforeWait() {
+  while (!table_.Idle()) {
+    host_->Progress();
+    std::this_thread::yield();
+  }
 }
 
 StagingMemory::Lease StagedCommunicator::RoomFor(const ConstView& view) {

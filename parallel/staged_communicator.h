@@ -80,6 +80,8 @@ class StagedCommunicator final : public Communicator {
   void DoAbort(const std::string& why, int exit_status) noexcept override {
     host_->Abort(why, exit_status);
   }
+  // Until the device has done its work, messages are moved on.
+  void BeforeWait() override;
   // The waits are those of `host`.
   std::chrono::steady_clock::duration deadline() const override;
 

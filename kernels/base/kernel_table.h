@@ -110,6 +110,8 @@ class KernelTable {
 
   // Returns when all work so far is done.
   virtual void Wait() {}
+  // Whether it is.
+  virtual bool Idle() { return true; }
 
   // Reductions of f32 in a fixed order, accumulated in float64.
   virtual double SumOfSquares(ConstView) = 0;

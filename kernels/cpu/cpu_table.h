@@ -7,7 +7,7 @@
 namespace annulus::kernels {
 
 // One rank's table: its calls run on `threads` OpenMP threads and come from one thread at a time.
-class CpuTable final : public KernelTable {
+class CpuTable : public KernelTable {
  public:
   explicit CpuTable(int threads);
 

@@ -125,6 +125,13 @@ void Stream::Wait() const {
   CheckCuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
 }
 
+bool Stream::Done() const {
+  const cudaError_t status = cudaStreamQuery(stream_);
+  if (status == cudaErrorNotReady) return false;
+  CheckCuda(status, "cudaStreamQuery");
+  return true;
+}
+
 Event::Event(Timing timing) {
   const unsigned flags = timing == Timing::kYes ? cudaEventDefault : cudaEventDisableTiming;
   CheckCuda(cudaEventCreateWithFlags(&event_, flags), "cudaEventCreate");

@@ -80,6 +80,8 @@ class Stream {
   cudaStream_t get() const { return stream_; }
   // Until all that was put on the stream is done.
   void Wait() const;
+  // Whether it is.
+  bool Done() const;
 
  private:
   cudaStream_t stream_ = nullptr;

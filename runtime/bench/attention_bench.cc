@@ -1,6 +1,6 @@
 #include "runtime/bench/attention_bench.h"
 
-#include "kernels/cpu/cpu_table.h"
+#include "runtime/machine/device_table.h"
 
 namespace annulus::runtime {
 namespace {
@@ -12,14 +12,16 @@ double BackwardSeconds(const Round& round) { return round.backward_s; }
 
 class AttentionBench {
  public:
-  AttentionBench(const BenchOptions& bench, const Progress& progress)
-      : bench_(bench), progress_(progress) {
+  AttentionBench(const BenchOptions& bench, const Progress& progress, const DeviceOptions& device)
+      : bench_(bench), progress_(progress), device_(device) {
+    if (!on_cores()) bench_.threads.resize(1);
     if (bench_.n.empty()) bench_.n.assign(kLengths.begin(), kLengths.end());
   }
 
   AttentionReport Run() {
     for (const int threads : bench_.threads) {
-      kernels::CpuTable table(threads);
+      const auto owned = MakeDeviceTable(device_, {.threads = threads});
+      kernels::KernelTable& table = *owned;
       for (const kernels::DType dtype : bench_.dtype) {
         Roof roof(table, dtype, bench_.roof_size);
         for (const int64_t head_dim : bench_.head_dim) {
@@ -36,8 +38,10 @@ class AttentionBench {
   }
 
  private:
+  bool on_cores() const { return device_.kind == DeviceKind::kCpu; }
+
   struct Machine {
-    kernels::CpuTable& table;
+    kernels::KernelTable& table;
     int threads;
     Roof& roof;
   };
@@ -62,7 +66,9 @@ class AttentionBench {
   void MeasureOne(const Machine& machine, Contestant& contestant, AttentionRow row) {
     const std::array<Contestant*, 1> alone = {&contestant};
     const std::vector<Round> rounds =
-        RunRounds(alone, machine.roof, ClockOf(machine.threads), bench_.repetitions).front();
+        RunRounds(alone, machine.roof, on_cores() ? ClockOf(machine.threads) : Clock::kWall,
+                  bench_.repetitions)
+            .front();
     const double roof_flops = machine.roof.flops();
     const auto forward = static_cast<double>(contestant.workload().forward_flops());
     const auto backward = static_cast<double>(contestant.workload().backward_flops());
@@ -102,13 +108,15 @@ class AttentionBench {
 
   BenchOptions bench_;
   const Progress& progress_;
+  DeviceOptions device_;
   AttentionReport report_;
 };
 
 }  // namespace
 
-AttentionReport RunAttentionBench(const BenchOptions& bench, const Progress& progress) {
-  return AttentionBench(bench, progress).Run();
+AttentionReport RunAttentionBench(const BenchOptions& bench, const Progress& progress,
+                                  const DeviceOptions& device) {
+  return AttentionBench(bench, progress, device).Run();
 }
 
 }  // namespace annulus::runtime

@@ -38,7 +38,9 @@ struct AttentionReport {
   std::vector<SkippedCase> skipped;
 };
 
-// Measures every combination of the lists of `bench`, resolved.
-AttentionReport RunAttentionBench(const BenchOptions& bench, const Progress& progress);
+// Measures every combination of the lists of `bench`, resolved. On a device other than cores
+// threads have no part: the first number of them stands for all.
+AttentionReport RunAttentionBench(const BenchOptions& bench, const Progress& progress,
+                                  const DeviceOptions& device = {});
 
 }  // namespace annulus::runtime

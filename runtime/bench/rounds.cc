@@ -34,7 +34,8 @@ int64_t RoofBytes(const kernels::KernelTable& table, kernels::DType dtype, int64
 }  // namespace
 
 Roof::Roof(kernels::KernelTable& table, kernels::DType dtype, int64_t size)
-    : arena_(RoofBytes(table, dtype, size)),
+    : arena_(RoofBytes(table, dtype, size),
+             table.ReserveTensorMemory(RoofBytes(table, dtype, size))),
       kernels_(table, arena_),
       matrices_(AllocateMatrices(arena_, dtype, size)) {
   FillRandom(kernels_, matrices_[0], 1);
@@ -42,7 +43,11 @@ Roof::Roof(kernels::KernelTable& table, kernels::DType dtype, int64_t size)
 }
 
 double Roof::Seconds(Clock clock) {
-  return SecondsOf(clock, [this] { kernels_.MatMul(ProductOf(matrices_)); });
+  kernels_.table().Wait();
+  return SecondsOf(clock, [this] {
+    kernels_.MatMul(ProductOf(matrices_));
+    kernels_.table().Wait();
+  });
 }
 
 double Roof::flops() const {

@@ -63,7 +63,7 @@ Footprint FootprintOf(const MakeWorkload& make, const kernels::KernelTable& tabl
 
 Contestant::Contestant(const MakeWorkload& make, kernels::KernelTable& table)
     : footprint_(FootprintOf(make, table)),
-      arena_(footprint_.backward_bytes),
+      arena_(footprint_.backward_bytes, table.ReserveTensorMemory(footprint_.backward_bytes)),
       kernels_(table, arena_),
       workload_(make({kernels_, arena_})) {
   workload_->Fill();
@@ -72,9 +72,18 @@ Contestant::Contestant(const MakeWorkload& make, kernels::KernelTable& table)
 Contestant::PassTimes Contestant::Run(Clock clock) {
   kernels::MemoryScope scope(arena_);
   PassTimes times;
-  times.forward_s = SecondsOf(clock, [&] { workload_->Forward(); });
+  kernels::KernelTable& table = kernels_.table();
+  table.Wait();
+  times.forward_s = SecondsOf(clock, [&] {
+    workload_->Forward();
+    table.Wait();
+  });
   workload_->PrepareBackward();
-  times.backward_s = SecondsOf(clock, [&] { workload_->Backward(); });
+  table.Wait();
+  times.backward_s = SecondsOf(clock, [&] {
+    workload_->Backward();
+    table.Wait();
+  });
   return times;
 }
 

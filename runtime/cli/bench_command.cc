@@ -43,6 +43,9 @@ template <class Report>
 int RunOverRanks(const RunConfig& config, Job& job, std::string_view name,
                  Report (*measure)(const RunConfig&, parallel::Communicator&, const Progress&),
                  Report (*forecast)(const RunConfig&)) {
+  if (config.device.kind != DeviceKind::kCpu) {
+    ThrowConfigError("bench {} measures cores; leave device.kind out", name);
+  }
   if (config.bench.dry) return job.speaks() ? Publish(config, name, forecast(config)) : 0;
   job.RunRanks(config, [&](parallel::Communicator& world) {
     const Report report = measure(config, world, ShowProgress);
@@ -55,7 +58,8 @@ int RunOverRanks(const RunConfig& config, Job& job, std::string_view name,
 
 int RunBenchAttention(const RunConfig& config, Job& job) {
   if (!job.speaks()) return 0;
-  return Publish(config, "attention", RunAttentionBench(Prepare(config), ShowProgress));
+  return Publish(config, "attention",
+                 RunAttentionBench(Prepare(config), ShowProgress, config.device));
 }
 
 int RunBenchWall(const RunConfig& config, Job& job) {

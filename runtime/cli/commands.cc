@@ -149,7 +149,7 @@ std::span<const Command> Commands() {
        RunCheck},
       {"bench attention",
        "measures attention, fused and naive, beside large matrix products",
-       {"bench", "json", "svg"},
+       {"bench", "device.kind", "device.tf32", "json", "svg"},
        /*over_ranks=*/false,
        RunBenchAttention},
       {"bench wall",

@@ -212,6 +212,8 @@ std::vector<Option> MemoryAndDevice() {
       OPTION(device.kind,
              (Names<DeviceKind>{{{"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda}}}),
              "what computes: cpu = cores; cuda = GPUs, those of a node in turn for its ranks"),
+      OPTION(device.tf32, Bool{},
+             "products of f32 on a GPU's tensor cores, factors rounded to TF32"),
       OPTION(device.threads, (Whole<int>{"THREADS", 0, kMostThreads}),
              "threads of a rank; 0: the cores of a node over its ranks"),
   };

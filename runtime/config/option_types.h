@@ -115,7 +115,6 @@ template <class T>
 struct Choice {
   std::string_view name;
   T value;
-  std::string_view missing = {};  // why this build cannot do it, as in "is not built in"
 };
 
 template <class T>
@@ -124,9 +123,7 @@ struct Names {
 
   T Parse(std::string_view text, std::string_view place) const {
     for (const Choice<T>& choice : choices) {
-      if (choice.name != text) continue;
-      if (choice.missing.empty()) return choice.value;
-      ThrowConfigError("{}: {} {}; valid: {}", place, text, choice.missing, Valid(", "));
+      if (choice.name == text) return choice.value;
     }
     ThrowConfigError("{}: '{}' is unknown; valid: {}", place, text, Valid(", "));
   }
@@ -142,7 +139,6 @@ struct Names {
   std::string Valid(std::string_view separator) const {
     std::string names;
     for (const Choice<T>& choice : choices) {
-      if (!choice.missing.empty()) continue;
       names += fmt::format("{}{}", names.empty() ? "" : separator, choice.name);
     }
     return names;

@@ -161,7 +161,8 @@ enum class DeviceKind : uint8_t { kCpu, kCuda };
 
 struct DeviceOptions {
   DeviceKind kind = DeviceKind::kCpu;
-  int threads = 0;  // per rank; 0: this node's cores / this node's ranks
+  bool tf32 = false;  // products of f32 on tensor cores
+  int threads = 0;    // per rank; 0: this node's cores / this node's ranks
 
   bool operator==(const DeviceOptions&) const = default;
 };

@@ -149,6 +149,13 @@ void CheckTransport(const RunConfig& config) {
       "device.kind = cuda, or leave parallel.transport = auto");
 }
 
+void CheckDevice(const DeviceOptions& device) {
+  if (device.tf32 && device.kind == DeviceKind::kCpu) {
+    ThrowConfigError(
+        "device.tf32 = true is arithmetic of GPUs; leave it out or choose device.kind = cuda");
+  }
+}
+
 }  // namespace
 
 void Validate(RunConfig& config, int world_size) {
@@ -162,6 +169,7 @@ void Validate(RunConfig& config, int world_size) {
   ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
+  CheckDevice(config.device);
 }
 
 }  // namespace annulus::runtime

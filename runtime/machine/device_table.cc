@@ -10,7 +10,7 @@ namespace annulus::runtime {
 std::unique_ptr<kernels::KernelTable> MakeDeviceTable(const DeviceOptions& options,
                                                       const DevicePlace& place) {
   if (options.kind == DeviceKind::kCpu) return std::make_unique<kernels::CpuTable>(place.threads);
-  return kernels::CreateCudaTable({.node_local_rank = place.node_local_rank});
+  return kernels::CreateCudaTable({.node_local_rank = place.node_local_rank, .tf32 = options.tf32});
 }
 
 std::unique_ptr<kernels::KernelTable> ModelDeviceTable(const DeviceOptions& options) {

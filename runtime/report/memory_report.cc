@@ -129,21 +129,24 @@ void AddMeasuredMemory(const Ledger& ledger, const MemoryBaseline& baseline,
 }
 
 nlohmann::ordered_json ToJson(const RankMemory& memory) {
-  return {{"rank", memory.rank},
-          {"host", memory.host},
-          {"categories", CategoriesToJson(memory.measured)},
-          {"predicted_categories", CategoriesToJson(memory.predicted)},
-          {"peak_bytes", memory.peak_bytes},
-          {"predicted_peak_bytes", memory.predicted_peak_bytes},
-          {"peak_activation_bytes", memory.peak_activation_bytes},
-          {"predicted_peak_activation_bytes", memory.predicted_peak_activation_bytes},
-          {"os_peak_bytes", memory.os_peak_bytes},
-          {"baseline_bytes", memory.baseline_bytes},
-          {"device_bytes", memory.device_bytes},
-          {"device_baseline_bytes", memory.device_baseline_bytes},
-          {"device_unexplained_bytes", memory.device_unexplained_bytes()},
-          {"device_total_bytes", memory.device_total_bytes},
-          {"score_matrix_bytes", memory.score_matrix_bytes}};
+  nlohmann::ordered_json json = {
+      {"rank", memory.rank},
+      {"host", memory.host},
+      {"categories", CategoriesToJson(memory.measured)},
+      {"predicted_categories", CategoriesToJson(memory.predicted)},
+      {"peak_bytes", memory.peak_bytes},
+      {"predicted_peak_bytes", memory.predicted_peak_bytes},
+      {"peak_activation_bytes", memory.peak_activation_bytes},
+      {"predicted_peak_activation_bytes", memory.predicted_peak_activation_bytes},
+      {"os_peak_bytes", memory.os_peak_bytes},
+      {"baseline_bytes", memory.baseline_bytes},
+      {"score_matrix_bytes", memory.score_matrix_bytes}};
+  if (memory.device_total_bytes == 0) return json;
+  json["device_bytes"] = memory.device_bytes;
+  json["device_baseline_bytes"] = memory.device_baseline_bytes;
+  json["device_unexplained_bytes"] = memory.device_unexplained_bytes();
+  json["device_total_bytes"] = memory.device_total_bytes;
+  return json;
 }
 
 RankMemory RankMemoryFromJson(const nlohmann::ordered_json& json) {
@@ -157,9 +160,9 @@ RankMemory RankMemoryFromJson(const nlohmann::ordered_json& json) {
           .peak_activation_bytes = json.at("peak_activation_bytes"),
           .baseline_bytes = json.at("baseline_bytes"),
           .os_peak_bytes = json.at("os_peak_bytes"),
-          .device_baseline_bytes = json.at("device_baseline_bytes"),
-          .device_bytes = json.at("device_bytes"),
-          .device_total_bytes = json.at("device_total_bytes"),
+          .device_baseline_bytes = json.value("device_baseline_bytes", int64_t{0}),
+          .device_bytes = json.value("device_bytes", int64_t{0}),
+          .device_total_bytes = json.value("device_total_bytes", int64_t{0}),
           .score_matrix_bytes = json.at("score_matrix_bytes")};
 }
 

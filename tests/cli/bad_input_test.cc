@@ -122,9 +122,13 @@ TEST_F(BadInput, ALineOfAFileIsNamedByItsNumber) {
   EXPECT_THAT(Complaint("--config " + text), HasSubstr(text + ":2: train.log_every: 'often'"));
 }
 
-TEST_F(BadInput, WhatThisBuildLacksIsNotReplacedSilently) {
-  EXPECT_THAT(Complaint("--device.kind cuda"),
-              AllOf(HasSubstr("cuda is not built in"), HasSubstr("valid: cpu")));
+// Whether the build or the machine lacks it.
+TEST_F(BadInput, AMissingDeviceIsNotReplacedSilently) {
+  const Outcome outcome =
+      RunAnnulus(Arguments{"train", "--output", output_} + TinyModel("--device.kind cuda"),
+                 {.variables = {{"CUDA_VISIBLE_DEVICES", ""}}});
+  EXPECT_THAT(ComplaintOf(outcome), AllOf(HasSubstr("CUDA"), HasSubstr("device.kind = cpu")));
+  EXPECT_FALSE(std::filesystem::exists(output_));
 }
 
 }  // namespace

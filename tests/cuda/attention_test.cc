@@ -2,8 +2,7 @@
 // head groups, lengths. Sizes are small and odd: a device that is emulated has to get through.
 #include <gtest/gtest.h>
 
-#include <array>
-#include <string>
+#include <limits>
 #include <vector>
 
 #include "tests/cuda/attention_device.h"
@@ -11,32 +10,7 @@
 namespace annulus::kernels::cuda {
 namespace {
 
-// A family of kernels by what makes ChooseAttention choose it, with a size of heads.
-struct Kind {
-  AttentionKernels kernels;
-  DType dtype;
-  int head_dim;
-  int64_t tile;  // queries of a block
-
-  int capability() const { return kernels == AttentionKernels::kHopper ? 90 : 80; }
-  std::string name() const {
-    return std::string(NameOf(kernels)) + "_" + std::string(NameOf(dtype)) + "_D" +
-           std::to_string(head_dim);
-  }
-};
-
-constexpr Kind kEveryKind[] = {
-    {AttentionKernels::kGeneric, DType::kF32, 64, 64},
-    {AttentionKernels::kGeneric, DType::kF32, 70, 64},
-    {AttentionKernels::kGeneric, DType::kBF16, 19, 64},
-    {AttentionKernels::kMma, DType::kBF16, 64, 128},
-    {AttentionKernels::kMma, DType::kBF16, 128, 128},
-    {AttentionKernels::kMma, DType::kBF16, 40, 128},  // padded to 64
-    {AttentionKernels::kHopper, DType::kBF16, 64, 128},
-    {AttentionKernels::kHopper, DType::kBF16, 128, 128},
-};
-
-class AttentionTest : public testing::TestWithParam<Kind> {
+class AttentionTest : public testing::TestWithParam<AttentionKind> {
  protected:
   AttentionProblem Problem(MaskKind mask, int64_t length, const Positions& queries) const {
     AttentionProblem problem = MakeProblem(MakeMask(mask, length), queries, GetParam().head_dim);
@@ -52,7 +26,7 @@ class AttentionTest : public testing::TestWithParam<Kind> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, AttentionTest, testing::ValuesIn(kEveryKind),
+INSTANTIATE_TEST_SUITE_P(All, AttentionTest, testing::ValuesIn(kEveryAttention),
                          [](const auto& test) { return test.param.name(); });
 
 // A tile and a bit, and a tile of keys and a bit.
@@ -66,7 +40,7 @@ TEST_P(AttentionTest, EveryMaskOverOneBlock) {
 
 // The queries of one rank of a ring of three, with the keys of all three in the ring's order.
 TEST_P(AttentionTest, StripedRing) {
-  for (MaskKind mask : AllMaskKinds()) {
+  for (MaskKind mask : {MaskKind::kWindow, MaskKind::kBlockSparse}) {
     SCOPED_TRACE(NameOf(mask));
     const Positions ranks[] = {Positions({0, 3, 70}), Positions({1, 3, 70}), Positions({2, 3, 70})};
     Expect(MakeCase(Problem(mask, 208, ranks[1]), {ranks[1], ranks[0], ranks[2]}, 12));
@@ -74,7 +48,7 @@ TEST_P(AttentionTest, StripedRing) {
 }
 
 TEST_P(AttentionTest, ZigzagRing) {
-  for (MaskKind mask : AllMaskKinds()) {
+  for (MaskKind mask : {MaskKind::kCausal, MaskKind::kDocuments}) {
     SCOPED_TRACE(NameOf(mask));
     Positions ranks[2];
     for (int rank = 0; rank < 2; ++rank) {
@@ -97,27 +71,27 @@ TEST_P(AttentionTest, ShuffledBlocks) {
 
 TEST_P(AttentionTest, HeadGroups) {
   const Positions tokens({0, 1, 43});
-  for (int64_t kv_heads : {1, 2, 6}) {
+  for (int64_t kv_heads : {1, 2}) {
     SCOPED_TRACE(kv_heads);
     AttentionProblem problem = Problem(MaskKind::kCausal, 43, tokens);
     problem.batch = 2;
-    problem.heads = 6;
+    problem.heads = 4;
     problem.kv_heads = kv_heads;
     Expect(MakeCase(problem, {tokens}, 15));
   }
 }
 
 TEST_P(AttentionTest, FewQueriesManyKeys) {
-  for (int64_t queries : {1, 15, 65}) {
+  for (int64_t queries : {1, 17}) {
     SCOPED_TRACE(queries);
-    Expect(MakeCase(Problem(MaskKind::kCausal, 300, Positions({300 - queries, 1, queries})),
-                    {Positions({0, 1, 300})}, 18));
+    Expect(MakeCase(Problem(MaskKind::kCausal, 270, Positions({270 - queries, 1, queries})),
+                    {Positions({0, 1, 270})}, 18));
   }
 }
 
 // Queries that no key is for have out = 0 and lse = -inf; their gradients are 0.
 TEST_P(AttentionTest, RowsWithoutKeys) {
-  for (MaskKind mask : AllMaskKinds()) {
+  for (MaskKind mask : {MaskKind::kFull, MaskKind::kWindow}) {
     SCOPED_TRACE(NameOf(mask));
     Expect(MakeCase(Problem(mask, 80, Positions({0, 1, 110})), {Positions({35, 1, 20})}, 19));
   }
@@ -142,17 +116,38 @@ TEST_P(AttentionTest, NothingToDo) {
 TEST_P(AttentionTest, ManyDocuments) {
   std::vector<int64_t> starts;
   for (int64_t i = 0; i < 1000; ++i) starts.push_back(3 * i);
-  AttentionProblem problem = Problem(MaskKind::kDocuments, 3000, Positions({2900, 1, 100}));
+  AttentionProblem problem = Problem(MaskKind::kDocuments, 3000, Positions({2950, 1, 50}));
   problem.mask.document_starts = starts;
   problem.heads = 1;
-  Expect(MakeCase(problem, {Positions({2850, 1, 150})}, 27));
+  Expect(MakeCase(problem, {Positions({2930, 1, 70})}, 27));
 }
 
-// Bits do not depend on who runs first.
-TEST_P(AttentionTest, SameBitsEveryRun) {
-  const Positions tokens({0, 1, 150});
-  const AttentionCase c = MakeCase(Problem(MaskKind::kCausal, 150, tokens), {tokens}, 28);
-  ExpectSameBits(RunOnDevice(c, GetParam().capability()), RunOnDevice(c, GetParam().capability()));
+// Gradients against central differences of the float64 forward pass.
+TEST(AttentionDifferencesTest, GradientsAreDifferencesOfTheForwardPass) {
+  Mask mask = MakeMask(MaskKind::kCausal, 8);
+  AttentionProblem problem = MakeProblem(mask, Positions({2, 1, 6}), 3);
+  AttentionCase c = MakeCase(problem, {Positions({0, 1, 4}), Positions({4, 1, 4})}, 31);
+  const auto gradients = RunOnDevice(c, 80).gradients;
+  const auto loss = [&] {
+    const auto out = reference::AttentionForward<double>(c.inputs).out;
+    double sum = 0;
+    for (size_t i = 0; i < out.size(); ++i) sum += out[i] * c.dout[i];
+    return sum;
+  };
+  const auto expect = [&](std::vector<float>& x, const std::vector<float>& dx) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      const float at = x[i], high = at + 0x1p-8f, low = at - 0x1p-8f;
+      x[i] = high;
+      const double up = loss();
+      x[i] = low;
+      const double down = loss();
+      x[i] = at;
+      EXPECT_NEAR((up - down) / (double{high} - double{low}), dx[i], 1e-4);
+    }
+  };
+  expect(c.inputs.q, gradients.dq);
+  expect(c.inputs.k, gradients.dk);
+  expect(c.inputs.v, gradients.dv);
 }
 
 }  // namespace

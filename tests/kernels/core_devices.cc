@@ -14,6 +14,10 @@ class Cores final : public TestDevice {
   std::string Name() const override { return hwy::TargetName(target_); }
   void Enter() override { hwy::GetChosenTarget().Update(target_); }
   void Leave() override { hwy::GetChosenTarget().Update(hwy::SupportedTargets()); }
+  // Highway has no say in them.
+  bool has_own_products() const override {
+    return target_ == hwy::SupportedAndGeneratedTargets()[0];
+  }
   std::unique_ptr<KernelTable> MakeTable(int threads) override {
     return std::make_unique<CpuTable>(threads);
   }

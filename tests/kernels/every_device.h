@@ -1,6 +1,6 @@
 // Runs a suite once for every device that the test program has: instruction sets of the cores here
-// (core_devices.cc), or CUDA on the emulator (tests/cuda/table/emulated_devices.cc). Tensors are in the
-// host's memory whatever the device.
+// (core_devices.cc), or CUDA on the emulator (tests/cuda/table/emulated_devices.cc). Tensors are in
+// the host's memory whatever the device.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,7 +22,9 @@ class TestDevice {
   virtual void Leave() {}
   // On `threads` threads, or what else of a device may not change bits: 1, 2 or 3.
   virtual std::unique_ptr<KernelTable> MakeTable(int threads) = 0;
-  // Tests of work that only size makes worth it.
+  // Whether its matrix products are not another device's.
+  virtual bool has_own_products() const { return true; }
+  // Whether tests may take large tensors.
   virtual bool is_fast() const { return true; }
 };
 
@@ -56,6 +58,12 @@ class EveryDevice : public ::testing::TestWithParam<TestDevice*> {
 };
 
 inline KernelTable& Table(int threads) { return EveryDevice::Table(threads); }
+
+inline std::vector<TestDevice*> DevicesWithProducts() {
+  std::vector<TestDevice*> devices = TestDevices();
+  std::erase_if(devices, [](const TestDevice* device) { return !device->has_own_products(); });
+  return devices;
+}
 
 #define ANNULUS_ON_EVERY_DEVICE(suite)                                  \
   INSTANTIATE_TEST_SUITE_P(, suite, ::testing::ValuesIn(TestDevices()), \

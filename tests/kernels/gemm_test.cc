@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "tests/kernels/gemm_operand.h"
-#include "tests/reference/layer_reference.h"
 
 namespace annulus::kernels::testing {
 namespace {
@@ -9,105 +8,6 @@ namespace {
 struct Case {
   int64_t m, n, k;
 };
-
-constexpr Case kCases[] = {{1, 1, 1},    {1, 17, 64},  {17, 1, 3},     {3, 5, 1},
-                           {63, 65, 17}, {64, 64, 64}, {100, 176, 64}, {65, 33, 257}};
-
-class GemmOf : public ::testing::TestWithParam<std::tuple<bool, bool, bool, bool>> {};
-
-TEST_P(GemmOf, MatchesReference) {
-  const auto [a_transposed, b_transposed, c_transposed, accumulate] = GetParam();
-  cpu::Gemm gemm(2);
-  for (const auto [m, n, k] : kCases) {
-    SCOPED_TRACE(fmt::format("{} x {} x {}", m, n, k));
-    Operand a(m, k, a_transposed, 1), b(k, n, b_transposed, 2), c(m, n, c_transposed, 3);
-    std::vector<double> truth =
-        reference::MatMul<double>(a.Elements<double>(), b.Elements<double>(), k);
-    std::vector<float> plain =
-        reference::MatMul<float>(a.Elements<float>(), b.Elements<float>(), k);
-    if (accumulate) {
-      const auto before = c.Elements<double>();
-      for (size_t i = 0; i < truth.size(); ++i) {
-        truth[i] += before[i];
-        plain[i] += static_cast<float>(before[i]);
-      }
-    } else {
-      c.tensor = TestTensor({c.tensor.view().dim(0), c.tensor.view().dim(1)});
-    }
-    Multiply(gemm, {a.view(), b.view(), c.view(), accumulate});
-    ExpectAsGoodAsPlain(c.Elements<float>(), truth, plain, "c");
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Layouts, GemmOf,
-                         ::testing::Combine(::testing::Bool(), ::testing::Bool(), ::testing::Bool(),
-                                            ::testing::Bool()));
-
-// Columns of a wider matrix, as of a fused projection; what lies beside them is not touched.
-TEST(Gemm, ReadsAndWritesColumnSlices) {
-  cpu::Gemm gemm(2);
-  TestTensor wide = TestTensor::Random({50, 100}, 1), b = TestTensor::Random({30, 20}, 2);
-  TestTensor wide_c = TestTensor::Random({50, 60}, 3);
-  const std::vector<float> before = wide_c.values();
-  TestTensor a({50, 30}), c({50, 20});
-  for (size_t i = 0; i < 50 * 30; ++i) a.values()[i] = wide.values()[i / 30 * 100 + 40 + i % 30];
-  Multiply(gemm, {a.view(), b.view(), c.view()});
-  Multiply(gemm, {wide.view().Slice(1, 40, 30), b.view(), wide_c.view().Slice(1, 10, 20)});
-  for (size_t i = 0; i < 50 * 60; ++i) {
-    const size_t row = i / 60, column = i % 60;
-    const bool written = column >= 10 && column < 30;
-    const float expected = written ? c.values()[row * 20 + column - 10] : before[i];
-    ASSERT_NEAR(wide_c.values()[i], expected, written ? 1e-5 : 0) << row << ", " << column;
-  }
-}
-
-// A row alone may carry any stride: it is never taken.
-TEST(Gemm, TakesSingleRowsOfAnyStride) {
-  cpu::Gemm gemm(2);
-  TestTensor a = TestTensor::Random({1, 30}, 1), b = TestTensor::Random({30, 20}, 2);
-  TestTensor outer = TestTensor::Random({1, 20}, 3);
-  const auto plain = reference::MatMul<float>(a.values(), b.values(), 30);
-  const auto truth = reference::MatMul<double>(a.As<double>(), b.As<double>(), 30);
-  const auto with_stride = [](View row, int64_t stride) {
-    row.stride[0] = stride;
-    return row;
-  };
-  for (int64_t stride : {0, 1, 7, 1000}) {
-    SCOPED_TRACE(stride);
-    TestTensor c({1, 20});
-    Multiply(gemm, {with_stride(a.view(), stride), b.view(), with_stride(c.view(), stride)});
-    ExpectAsGoodAsPlain(c.values(), truth, plain, "a and c");
-    TestTensor product({30, 20});
-    Multiply(gemm, {a.view().Transposed(), with_stride(outer.view(), stride), product.view()});
-    EXPECT_EQ(product.values()[20], a.values()[1] * outer.values()[0]);
-    TestTensor turned({1, 20});
-    Multiply(gemm, {b.view().Transposed(), with_stride(a.view(), stride).Transposed(),
-                    with_stride(turned.view(), stride).Transposed()});
-    ExpectAsGoodAsPlain(turned.values(), truth, plain, "transposed a and c");
-  }
-}
-
-TEST(Gemm, SumOverNothingIsZero) {
-  cpu::Gemm gemm(1);
-  float nothing = 0;
-  const View a(&nothing, DType::kF32, {5, 0}), b(&nothing, DType::kF32, {0, 7});
-  TestTensor c({5, 7});
-  Multiply(gemm, {a, b, c.view()});
-  EXPECT_EQ(c.values(), std::vector<float>(35, 0.0f));
-  TestTensor kept = TestTensor::Random({5, 7}, 1);
-  const std::vector<float> before = kept.values();
-  Multiply(gemm, {a, b, kept.view(), true});
-  EXPECT_EQ(kept.values(), before);
-}
-
-TEST(Gemm, NothingIsDoneWithoutRows) {
-  cpu::Gemm gemm(1);
-  float nothing = 0;
-  TestTensor b = TestTensor::Random({5, 7}, 1);
-  const View none(&nothing, DType::kF32, {0, 5}), c(&nothing, DType::kF32, {0, 7});
-  EXPECT_EQ(gemm.ScratchBytes({none, b.view(), c}), 0);
-  Multiply(gemm, {none, b.view(), c});
-}
 
 // A plan asks for the scratch of products far larger than this machine's memory.
 TEST(Gemm, PlansWithoutMemory) {

@@ -117,7 +117,7 @@ TEST(ParseTest, UnknownNamesListTheValidOnes) {
   EXPECT_EQ(ErrorOf({"--parallel.partition", "zig"}),
             "parallel.partition: 'zig' is unknown; valid: zigzag, striped, contiguous");
   EXPECT_EQ(ErrorOf({"--model.dtype", "f16"}), "model.dtype: 'f16' is unknown; valid: f32, bf16");
-  EXPECT_EQ(ErrorOf({"--device.kind", "cuda"}), "device.kind: cuda is not built in; valid: cpu");
+  EXPECT_EQ(ErrorOf({"--device.kind", "gpu"}), "device.kind: 'gpu' is unknown; valid: cpu, cuda");
 }
 
 TEST(ParseTest, PartitionsAreNamedAsTheyNameThemselves) {

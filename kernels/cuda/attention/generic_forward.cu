@@ -75,12 +75,14 @@ __global__ void __launch_bounds__(kGenericThreads)
   const int64_t first =
       (static_cast<int64_t>(batch) * s.heads + head) * s.query_tokens + queries.token;
   const GenericRows<const T> q(p.q, s.query_tokens, s.heads, batch, head, queries, s.head_dim);
-  FourRows rows(p, queries, first);
   KeyTileWalk<> walk(p.mask, queries, p.keys, kGenericTile);
+  VisibleTile keys = walk.WarpNext();
+  // Without a tile there is no barrier between the reads of a row's state and its one writer.
+  if (keys.visibility == Visibility::kNone) return;
   const float scale2 = s.scale * kLog2E;
+  FourRows rows(p, queries, first);
 
-  for (VisibleTile keys = walk.WarpNext(); keys.visibility != Visibility::kNone;
-       keys = walk.WarpNext()) {
+  for (; keys.visibility != Visibility::kNone; keys = walk.WarpNext()) {
     const auto head_rows = [&](const T* tensor) {
       return GenericRows<const T>(tensor, s.key_tokens, s.kv_heads, batch, head / s.group,
                                   keys.tile, s.head_dim);

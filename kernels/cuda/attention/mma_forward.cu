@@ -7,7 +7,7 @@
 // per query; 2 * 2 * 64 D of K and V per tile, mostly from L2, as the blocks of a head run side by
 // side; 8 D per query of state. Shared memory: 96 KiB at D = 128, 40 at 64: within what sm_86 and
 // sm_89 have, too. Registers: O D / 2, S 32, P 16: one block of 8 warps to a multiprocessor at D =
-// 128, three of 4 warps at 64.
+// 128, two of 4 warps at 64.
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/launch.h"
@@ -24,7 +24,7 @@ struct Tiling {
   static constexpr uint32_t kQueryBytes = kQueries * kDim * 2;
   static constexpr uint32_t kKeyBytes = kKeys * kDim * 2;
   static constexpr int kSharedBytes = kQueryBytes + 4 * kKeyBytes;
-  static constexpr int kBlocks = kDim <= 64 ? 3 : 1;  // to a multiprocessor
+  static constexpr int kBlocks = kDim <= 64 ? 2 : 1;  // to a multiprocessor
 };
 
 // Starts copying the keys and values of a tile.

@@ -60,7 +60,7 @@ __device__ __forceinline__ KeyRange KeysOf(const DeviceMask& mask, const Tile& q
 }
 
 // What a mask says of a tile of queries and one of keys.
-enum class Visibility : uint8_t {
+enum class Visibility : int {
   kNone,
   kAll,
   kRanges,  // a pair is allowed where the key is in the query's range

@@ -174,6 +174,7 @@ DeviceMemoryUse CudaKernelTable::ReadMemoryUse() const {
 }
 OwnedMemory CudaKernelTable::AllocateHost(int64_t bytes) { return device().copies.Allocate(bytes); }
 void CudaKernelTable::Wait() { device().Wait(); }
+bool CudaKernelTable::Idle() { return device().stream.Done(); }
 double CudaKernelTable::SumOfSquares(ConstView view) {
   return device().Reduce(view, Summand::kSquare);
 }

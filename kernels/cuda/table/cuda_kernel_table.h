@@ -62,6 +62,7 @@ class CudaKernelTable final : public KernelTable {
   DeviceMemoryUse ReadMemoryUse() const override;
   OwnedMemory AllocateHost(int64_t bytes) override;
   void Wait() override;
+  bool Idle() override;
   double SumOfSquares(ConstView view) override;
   double Sum(ConstView view) override;
 

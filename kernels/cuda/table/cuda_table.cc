@@ -16,7 +16,7 @@ std::string CudaProblem() {
   const std::string why = cuda::WhyNoDevice();
   if (why.empty()) return why;
   return fmt::format(
-      "device.kind = cuda, but there is no device to compute on: {}; run with "
+      "device.kind = cuda, but CUDA has no device to compute on: {}; run with "
       "device.kind = cpu, or on a machine with a GPU and its driver",
       why);
 }

@@ -31,8 +31,8 @@ void TellRaces(const Barrier& barrier) {
     arrived.push_back(arrival.thread);
     if (arrival.waits) waiting.push_back(arrival.thread);
   }
-  if (waiting.size() + static_cast<size_t>(block->exited()) ==
-      static_cast<size_t>(block->thread_count())) {
+  // Threads that have exited take no part: what they did is not ordered by their exit.
+  if (waiting.size() == static_cast<size_t>(block->thread_count())) {
     block->races->SynchroniseAll();
   } else {
     block->races->Synchronise(arrived, waiting);

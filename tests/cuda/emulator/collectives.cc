@@ -9,11 +9,6 @@
 namespace annulus::emulator {
 namespace {
 
-[[noreturn]] void TellDivergence(const std::string& what) {
-  Tell(Defect::kDivergence, what);
-  block->GiveUp();
-}
-
 // The meeting that the running lane joins; a new one if there is none.
 size_t Find(Warp& warp, const Meeting& wanted) {
   for (size_t i = 0; i < warp.meetings.size(); ++i) {
@@ -23,9 +18,10 @@ size_t Find(Warp& warp, const Meeting& wanted) {
         (meeting.arrived >> self->lane & 1) == 0) {
       return i;
     }
-    TellDivergence(Text("%s of lanes %08x at %s meets %s of lanes %08x at %s", wanted.name,
-                        wanted.mask, LineOf(wanted.at).c_str(), meeting.name, meeting.mask,
-                        LineOf(meeting.at).c_str()));
+    Tell(Defect::kDivergence,
+         Text("%s of lanes %08x at %s meets %s of lanes %08x at %s", wanted.name, wanted.mask,
+              LineOf(wanted.at).c_str(), meeting.name, meeting.mask, LineOf(meeting.at).c_str()));
+    block->GiveUp();
   }
   warp.meetings.push_back(wanted);
   return warp.meetings.size() - 1;
@@ -37,8 +33,9 @@ void Meet(const char* name, uint32_t mask, void* argument, Act act, Place at) {
   const InEmulator inside;
   const int lane = self->lane;
   if ((mask >> lane & 1) == 0) {
-    TellDivergence(
-        Text("%s of lanes %08x is called by lane %d, at %s", name, mask, lane, LineOf(at).c_str()));
+    Tell(Defect::kDivergence, Text("%s of lanes %08x is called by lane %d, at %s", name, mask, lane,
+                                   LineOf(at).c_str()));
+    block->GiveUp();
   }
   Warp& warp = block->warps[static_cast<size_t>(self->warp)];
   const size_t index = Find(warp, {name, mask, 0, {}, act, at});

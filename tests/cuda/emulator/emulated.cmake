@@ -8,9 +8,9 @@
 # makes the GoogleTest programs NAME_plain, NAME_race and NAME_asan, whose CTest tests bear the flavour
 # as prefix: EMULATED names libraries of the first function, whose flavour is linked, LIBRARIES any.
 set(ANNULUS_EMULATED_FLAVOURS plain race asan)
-# Under ThreadSanitizer itself its hooks are its own, and it does not know our stacks.
-if(ANNULUS_SANITIZE MATCHES thread)
-  set(ANNULUS_EMULATED_FLAVOURS "")
+# A build whose own code is sanitized has no flavours with other sanitizers: they exclude each other.
+if(ANNULUS_SANITIZE)
+  set(ANNULUS_EMULATED_FLAVOURS plain)
 endif()
 
 set(annulus_emulated_plain -O2)

@@ -56,10 +56,7 @@ Place FaultingPlace(Place counter) {
 }
 
 // Where a kernel that faulted goes on, on its own stack.
-[[noreturn]] void GiveUpKernel() {
-  block->in_emulator = true;
-  block->GiveUp();
-}
+[[noreturn]] void GiveUpKernel() { block->GiveUp(); }
 
 void DivertToGiveUp(ucontext_t& context) {
   const Stack& stack = block->StackOf(*self);
@@ -76,9 +73,11 @@ bool Handle(const void* address, ucontext_t& context) {
   const Place at = FaultingPlace(reinterpret_cast<Place>(ProgramCounter(context)));
   const int device = DeviceOf(address);
   if (self != nullptr) {
+    const bool was_in_emulator = block->in_emulator;
+    block->in_emulator = true;
     const char* guard = block->StackOf(*self).begin();
     const bool overflows = address < guard && address >= guard - 65536;
-    if (device < 0 && !overflows && block->in_emulator) return false;  // a fault of our own
+    if (device < 0 && !overflows && was_in_emulator) return false;  // a fault of our own
     Tell(Defect::kMemory,
          overflows ? "a thread's stack overflows at " + LineOf(at)
                    : Text("a kernel touches %p, which is %s, at %s", address,

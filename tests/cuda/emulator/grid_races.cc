@@ -6,6 +6,7 @@
 
 #include "tests/cuda/emulator/block.h"
 #include "tests/cuda/emulator/text.h"
+#include "tests/cuda/emulator/work_order.h"
 
 namespace annulus::emulator {
 namespace {
@@ -108,13 +109,20 @@ void CheckGridAccess(const Allocation& allocation, const MemoryAccess& access) {
   for (uintptr_t at = begin / kCellBytes * kCellBytes; at < end; at += kCellBytes) {
     const uint8_t bytes = static_cast<uint8_t>((at >= begin ? 1 : 0) | (at + 1 < end ? 2 : 0));
     Cell& cell = CellAt(at);
+    const bool is_first =
+        cell.write.block < 0 && (writes || (cell.reads[0].block < 0 && cell.reads[1].block < 0));
+    if (is_first) {
+      TouchByWork(reinterpret_cast<const void*>(at), kCellBytes, access.access, access.at);
+    }
     const Conflict conflict = FindConflict(cell, now, writes, bytes);
     if (conflict.kind != nullptr) {
+      const std::string line = LineOf(access.at);
       Tell(Defect::kRace,
            Text("%s: offset %td of an allocation of %zu bytes, at %s, with block %lld, thread %d",
                 conflict.kind, static_cast<const std::byte*>(access.p) - allocation.begin,
-                allocation.bytes, LineOf(access.at).c_str(),
-                static_cast<long long>(conflict.with.block), conflict.with.thread));
+                allocation.bytes, line.c_str(), static_cast<long long>(conflict.with.block),
+                conflict.with.thread),
+           conflict.kind + line);
     }
     Remember(cell, now, writes, bytes);
   }

@@ -49,10 +49,9 @@ cudaError_t CheckAttributes(const cudaLaunchConfig_t& config) {
   return cudaSuccess;
 }
 
-// Every launch counts from 1, so that random choices differ between launches.
-uint64_t NextSerial() {
-  static std::atomic<uint64_t> serial = 0;
-  return ++serial;
+// Different for every launch, whatever other host threads launch on other devices.
+uint64_t NextSerial(int device) {
+  return ++launches_of_device[static_cast<size_t>(device)] << 8 | static_cast<uint64_t>(device);
 }
 
 void RunGrid(const LaunchShape& shape, const KernelCall& call) {
@@ -87,8 +86,8 @@ cudaError_t LaunchKernel(const cudaLaunchConfig_t& config, const KernelCall& cal
   }
   const StreamPointer stream = StreamOf(config.stream);
   if (ErrorOf(stream->device) != cudaSuccess) return ErrorOf(stream->device);
-  const LaunchShape shape{config.gridDim, config.blockDim, config.dynamicSmemBytes, NextSerial(),
-                          stream->device};
+  const LaunchShape shape{config.gridDim, config.blockDim, config.dynamicSmemBytes,
+                          NextSerial(stream->device), stream->device};
   Count(&Counters::launches);
   Enqueue(stream, {"a kernel", [shape, call] { RunGrid(shape, call); }, {}, {}});
   return cudaSuccess;

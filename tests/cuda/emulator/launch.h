@@ -27,11 +27,15 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
   struct Bound {
+    // No temporary of this type: where GCC 12 fills variables with a pattern, it clears the wrong
+    // bytes for padding of a tuple whose elements differ in alignment.
+    Bound(void (*function)(Parameters...), Arguments&&... values_of)
+        : kernel(function), values(std::forward<Arguments>(values_of)...) {}
+
     void (*kernel)(Parameters...);
     std::tuple<Parameters...> values;
   };
-  auto bound = std::make_shared<Bound>(
-      Bound{kernel, {static_cast<Parameters>(std::forward<Arguments>(arguments))...}});
+  auto bound = std::make_shared<Bound>(kernel, std::forward<Arguments>(arguments)...);
   auto run = [](const void* p) {
     const auto* at = static_cast<const Bound*>(p);
     std::apply(at->kernel, at->values);

@@ -14,6 +14,7 @@
 #include "tests/cuda/emulator/options.h"
 #include "tests/cuda/emulator/report.h"
 #include "tests/cuda/emulator/text.h"
+#include "tests/cuda/emulator/work_order.h"
 
 extern "C" {
 void* __asan_region_is_poisoned(void* p, size_t bytes) __attribute__((weak));
@@ -120,6 +121,7 @@ cudaError_t FreeOnDevice(void* p) {
   const auto found = memory.placed.find(static_cast<std::byte*>(p));
   if (found == memory.placed.end()) return cudaErrorInvalidValue;
   const auto [begin, at] = *found;
+  ForgetWorkOn(begin, at.bytes);
   if (AddressSanitized()) __asan_unpoison_memory_region(begin + at.bytes, at.pages - at.bytes);
   madvise(begin, at.pages, MADV_DONTNEED);
   mprotect(begin, at.pages, PROT_NONE);

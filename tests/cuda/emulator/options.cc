@@ -4,6 +4,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/cuda/emulator/counters.h"
+
 namespace annulus::emulator {
 namespace {
 
@@ -32,6 +34,7 @@ void Set(Options& options, const std::string& key, const std::string& value) {
     options.shuffle_blocks = value == "shuffled";
   } else if (key == "seed") {
     options.seed = std::stoull(value);
+    for (auto& launches : launches_of_device) launches = 0;
   } else if (key == "races") {
     options.detect_races = value != "off";
   } else if (key == "preempt") {

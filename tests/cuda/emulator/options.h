@@ -44,6 +44,9 @@ void SetOptions(const std::string& settings);
 // SetOptions would be told. Restores the options.
 void ForEachSchedule(int seeds, const std::function<void(const std::string& told)>& run);
 
+// Whether kernels are compiled for the race detector, and it is on.
+bool RacesAreDetected();
+
 // What was executed so far, by all host threads.
 struct Counts {
   int64_t launches = 0, blocks = 0, switches = 0;

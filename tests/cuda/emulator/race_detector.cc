@@ -12,9 +12,6 @@ namespace {
 
 constexpr uint32_t kCellBytes = 2;
 
-// The hooks of instrumented kernels are linked where there are such kernels.
-bool KernelsAreInstrumented() { return &annulus_emulator_kernels_are_instrumented != nullptr; }
-
 }  // namespace
 
 void RaceDetector::Start(int threads, size_t shared_bytes) {
@@ -236,16 +233,23 @@ void RaceDetector::EndAsync(const SharedAccess& access) {
 
 void RaceDetector::TellRace(const char* kind, const SharedAccess& access, int other,
                             Place other_at) const {
-  const std::string who = other < 0           ? std::string("the asynchronous engine")
-                          : other == engine() ? std::string("the asynchronous engine")
-                                              : "thread " + std::to_string(other);
+  const bool is_thread = other >= 0 && other != engine();
+  const std::string who =
+      is_thread ? "thread " + std::to_string(other) : std::string("the asynchronous engine");
+  const std::string here = LineOf(access.at), there = LineOf(other_at);
   Tell(Defect::kRace,
        Text("%s: shared offset 0x%x, thread %d at %s, %s at %s", kind, access.offset, access.thread,
-            LineOf(access.at).c_str(), who.c_str(), LineOf(other_at).c_str()));
+            here.c_str(), who.c_str(), there.c_str()),
+       kind + here + there);
+}
+
+// The hooks of instrumented kernels are linked where there are such kernels.
+bool RacesAreDetected() {
+  return &annulus_emulator_kernels_are_instrumented != nullptr && TheOptions().detect_races;
 }
 
 void StartRaces(Block& of) {
-  if (!KernelsAreInstrumented() || !TheOptions().detect_races) {
+  if (!RacesAreDetected()) {
     of.races.reset();
     return;
   }

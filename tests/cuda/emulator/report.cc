@@ -114,10 +114,10 @@ std::string LineOf(Place place) {
   return at->second;
 }
 
-void Tell(Defect defect, const std::string& text) {
+void Tell(Defect defect, const std::string& text, const std::string& key) {
   const std::lock_guard lock(mutex);
   if (static_cast<int>(reports.size()) >= TheOptions().most_reports) return;
-  if (!told.insert(text).second) return;
+  if (!told.insert(key.empty() ? text : key).second) return;
   reports.push_back({defect, text + WhoRuns()});
   const std::string_view name = NameOf(defect);
   std::fprintf(stderr, "emulator: %.*s: %s\n", static_cast<int>(name.size()), name.data(),

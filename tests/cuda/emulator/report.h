@@ -38,7 +38,7 @@ using Place = const void*;
 // it was inlined. Slow: for reports alone.
 std::string LineOf(Place place);
 
-// Records and prints. Tells the same `text` once.
-void Tell(Defect defect, const std::string& text);
+// Records and prints, the same `key` once; without a key, the same text once.
+void Tell(Defect defect, const std::string& text, const std::string& key = "");
 
 }  // namespace annulus::emulator

@@ -4,10 +4,9 @@
 #include <vector>
 
 #include "tests/cuda/emulator/memory.h"
-#include "tests/cuda/emulator/report.h"
 #include "tests/cuda/emulator/runtime_api.h"
 #include "tests/cuda/emulator/streams.h"
-#include "tests/cuda/emulator/text.h"
+#include "tests/cuda/emulator/work_order.h"
 
 namespace emulator = annulus::emulator;
 
@@ -56,8 +55,18 @@ Rows CopyAside(const Rows& from, const Extent& extent, std::shared_ptr<std::vect
   return copy;
 }
 
+void TouchRows(const Rows& rows, const Extent& extent, emulator::Access access) {
+  if (!IsOnDevice(rows.data)) return;
+  for (size_t row = 0; row < extent.height; ++row) {
+    emulator::TouchByWork(static_cast<const char*>(rows.data) + row * rows.pitch, extent.width,
+                          access);
+  }
+}
+
 // Opens the other device of a copy between two.
 void CopyBetween(const Rows& to, const Rows& from, const Extent& extent) {
+  TouchRows(from, extent, emulator::Access::kRead);
+  TouchRows(to, extent, emulator::Access::kWrite);
   const int to_device = emulator::DeviceOf(to.data), from_device = emulator::DeviceOf(from.data);
   if (to_device < 0 || from_device < 0 || to_device == from_device) {
     CopyRows(to, from, extent);
@@ -142,7 +151,13 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   if (!IsOnDevice(to) && !emulator::IsPinned(to, bytes)) return cudaErrorInvalidValue;
   if (!IsInside(to, bytes)) return cudaErrorInvalidValue;
   emulator::Enqueue(emulator::StreamOf(stream),
-                    {"a fill", [=] { std::memset(to, value, bytes); }, {}, {}});
+                    {"a fill",
+                     [=] {
+                       TouchRows({to, bytes}, {bytes, 1}, emulator::Access::kWrite);
+                       std::memset(to, value, bytes);
+                     },
+                     {},
+                     {}});
   return cudaSuccess;
 }
 

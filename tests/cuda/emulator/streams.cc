@@ -40,6 +40,27 @@ Random& Dice() {
 
 bool Done(const Point& point) { return point.stream->done >= point.work; }
 
+uint64_t stream_count = 0;  // guarded by mutex
+WorkClock host_clock;       // of all host threads; guarded by mutex
+
+// The host knows that a point is done.
+void Learn(const Point& point) {
+  if (point.clock != nullptr) Join(host_clock, *point.clock);
+}
+
+// The clock of a stream's next work.
+WorkClockPointer NextClock(Stream& stream, const std::vector<Point>& after) {
+  if (!RacesAreDetected()) return nullptr;
+  if (stream.number == 0) stream.number = ++stream_count;
+  auto clock = std::make_shared<WorkClock>(host_clock);
+  if (stream.clock != nullptr) Join(*clock, *stream.clock);
+  for (const Point& point : after) {
+    if (point.clock != nullptr) Join(*clock, *point.clock);
+  }
+  (*clock)[stream.number] = stream.issued + 1;
+  return clock;
+}
+
 // The stream whose first work can run now and has to before `stream` can go on; null if there is
 // none.
 Stream* FindRunnable(Stream& stream, std::vector<const Stream*>& visited) {
@@ -66,9 +87,11 @@ void RunFirst(Stream& stream, Lock& lock) {
   Work work = std::move(stream.pending.front());
   stream.pending.pop_front();
   stream.busy = true;
+  const uint64_t number = stream.done + 1;
   lock.unlock();
   if (work.run && errors[static_cast<size_t>(stream.device)] == cudaSuccess) {
     const DeviceMemoryOpen open(stream.device);
+    const InWork running({stream.number, number, work.name.c_str(), work.clock});
     work.run();
     CheckEnds(stream.device, work.name.c_str());
   }
@@ -117,13 +140,13 @@ void AddLegacyOrder(const Stream& stream, Work& work) {
   const StreamPointer& legacy = default_streams[static_cast<size_t>(stream.device)];
   if (!legacy || !stream.joins_default) return;
   if (&stream != legacy.get()) {
-    work.after.push_back({legacy, legacy->issued});
+    work.after.push_back({legacy, legacy->issued, legacy->clock});
     return;
   }
   for (const std::weak_ptr<Stream>& weak : streams) {
     const StreamPointer other = weak.lock();
     if (other && other != legacy && other->device == stream.device && other->joins_default) {
-      work.after.push_back({other, other->issued});
+      work.after.push_back({other, other->issued, other->clock});
     }
   }
 }
@@ -133,8 +156,9 @@ void AddLegacyOrder(const Stream& stream, Work& work) {
 Point Enqueue(const StreamPointer& stream, Work work) {
   Lock lock(mutex);
   AddLegacyOrder(*stream, work);
+  work.clock = stream->clock = NextClock(*stream, work.after);
+  const Point point{stream, ++stream->issued, work.clock};
   stream->pending.push_back(std::move(work));
-  const Point point{stream, ++stream->issued};
   changed.notify_all();
   RunUnasked(lock);
   return point;
@@ -157,14 +181,15 @@ cudaError_t RunUntil(const Point& point) {
       break;
     }
   }
+  if (Done(point)) Learn(point);
   return ErrorOf(point.stream->device);
 }
 
 bool RunSomeFor(const Point& point) {
   Lock lock(mutex);
-  if (Done(point)) return true;
-  Stream* runnable = FindRunnable(*point.stream);
+  Stream* runnable = Done(point) ? nullptr : FindRunnable(*point.stream);
   if (runnable != nullptr) RunFirst(*runnable, lock);
+  if (Done(point)) Learn(point);
   return Done(point);
 }
 
@@ -175,7 +200,7 @@ bool IsDone(const Point& point) {
 
 Point EndOf(const StreamPointer& stream) {
   const Lock lock(mutex);
-  return {stream, stream->issued};
+  return {stream, stream->issued, stream->clock};
 }
 
 std::vector<Point> EndsOf(int device) {
@@ -183,7 +208,8 @@ std::vector<Point> EndsOf(int device) {
   std::vector<Point> result;
   for (const std::weak_ptr<Stream>& weak : streams) {
     const StreamPointer stream = weak.lock();
-    if (stream && stream->device == device) result.push_back({stream, stream->issued});
+    if (stream && stream->device == device)
+      result.push_back({stream, stream->issued, stream->clock});
   }
   return result;
 }

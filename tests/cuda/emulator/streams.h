@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/cuda/emulator/runtime_types.h"
+#include "tests/cuda/emulator/work_order.h"
 
 namespace annulus::emulator {
 
@@ -22,6 +23,7 @@ using StreamPointer = std::shared_ptr<Stream>;
 struct Point {
   StreamPointer stream;
   uint64_t work = 0;
+  WorkClockPointer clock;  // null unless races are looked for
 };
 
 // What a piece of work still needs from others, besides what is before it on its stream.
@@ -35,6 +37,7 @@ struct Work {
   std::function<void()> run;           // with the memory of its device open
   std::function<Obstacle()> obstacle;  // may be empty; called often, with streams locked
   std::vector<Point> after;            // of other streams
+  WorkClockPointer clock = nullptr;    // given by Enqueue
 };
 
 class Stream {
@@ -48,7 +51,9 @@ class Stream {
   // Guarded by the lock of all streams.
   std::deque<Work> pending;
   uint64_t issued = 0, done = 0;
-  bool busy = false;  // its first work is running
+  uint64_t number = 0;     // among all streams, from 1
+  WorkClockPointer clock;  // of the last work
+  bool busy = false;       // its first work is running
 };
 
 // Puts work on a stream; of options' choice, runs some of what is pending.

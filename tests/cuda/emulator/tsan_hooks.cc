@@ -19,13 +19,14 @@ void OnAccess(const void* p, size_t bytes, Access access, Place at) {
   if (self == nullptr || block->in_emulator) return;
   if (block->StackOf(*self).Contains(p)) return;  // registers and local memory
   const InEmulator inside;
-  CheckAccess({p, bytes, access, at, -1, false});
+  if (!CheckAccess({p, bytes, access, at, -1, false})) block->GiveUp();
   const int one_in = TheOptions().preempt_one_in;
   if (one_in > 0 && block->random.OneIn(static_cast<uint32_t>(one_in))) block->Yield();
 }
 
 void OnAlignedAccess(const void* p, size_t bytes, Access access, Place at) {
   if (self != nullptr && !block->in_emulator && reinterpret_cast<uintptr_t>(p) % bytes != 0) {
+    const InEmulator inside;
     Tell(Defect::kMemory,
          Text("an access of %zu bytes at %p is not aligned, at %s", bytes, p, LineOf(at).c_str()));
   }
