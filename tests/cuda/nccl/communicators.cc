@@ -104,7 +104,7 @@ bool IsQuiet(ncclComm_t comm) {
     const std::lock_guard lock(mutex);
     std::erase_if(comm->pending,
                   [](const std::shared_ptr<Launch>& launch) { return launch->done; });
-    for (const auto& launch : comm->pending) points.push_back({launch->stream, launch->work});
+    for (const auto& launch : comm->pending) points.push_back(launch->point());
   }
   bool quiet = true;
   for (const emulator::Point& point : points) quiet = emulator::RunSomeFor(point) && quiet;

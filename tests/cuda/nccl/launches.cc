@@ -37,17 +37,29 @@ Obstacle ObstacleOf(const Launch& launch) {
       is_alone = true;
     } else if (!IsAtHead(*other)) {
       TellDeadlock(launch);
-      return {true, {other->stream, other->work}};
+      return {true, other->point()};
     }
   }
   return {is_alone, {}};
+}
+
+// By the work of the rank whose side it is, whoever runs it.
+void Touch(const Message& message, size_t bytes) {
+  const Launch& launch = *message.launch;
+  const std::string name = Describe(message);
+  const emulator::InWork in({launch.stream->number, launch.work, name.c_str(), launch.clock});
+  emulator::TouchByWork(message.data, bytes,
+                        message.sends ? emulator::Access::kRead : emulator::Access::kWrite);
 }
 
 void Move(Message& message) {
   const Message& from = message.sends ? message : *message.other;
   const Message& to = message.sends ? *message.other : message;
   const DeviceMemoryOpen sender(from.launch->comm->device), receiver(to.launch->comm->device);
-  std::memcpy(to.data, from.data, std::min(from.bytes, to.bytes));
+  const size_t bytes = std::min(from.bytes, to.bytes);
+  Touch(from, bytes);
+  Touch(to, bytes);
+  std::memcpy(to.data, from.data, bytes);
   message.moved = message.other->moved = true;
 }
 
@@ -56,7 +68,11 @@ void Move(Message& message) {
 void Run(Launch& launch) {
   const std::lock_guard lock(mutex);
   if (!launch.comm->aborted) {
-    for (const Launch::Copy& copy : launch.copies) std::memmove(copy.to, copy.from, copy.bytes);
+    for (const Launch::Copy& copy : launch.copies) {
+      emulator::TouchByWork(copy.from, copy.bytes, emulator::Access::kRead);
+      emulator::TouchByWork(copy.to, copy.bytes, emulator::Access::kWrite);
+      std::memmove(copy.to, copy.from, copy.bytes);
+    }
     for (Message& message : launch.messages) {
       if (!message.moved && !message.other->launch->comm->aborted) Move(message);
     }
@@ -97,6 +113,7 @@ void Enqueue(const std::shared_ptr<Launch>& launch) {
   {
     const std::lock_guard lock(mutex);
     launch->work = point.work;
+    launch->clock = point.clock;
   }
   // Who waits for this launch could not see it before.
   emulator::Enqueue(launch->stream, {"news of " + name, {}, {}, {}});

@@ -47,7 +47,10 @@ struct Launch {
   };
   std::vector<Copy> copies;  // of this rank to itself
   uint64_t work = 0;         // its number on the stream; 0: not on it
+  emulator::WorkClockPointer clock;
   bool done = false;
+
+  emulator::Point point() const { return {stream, work, clock}; }
 };
 
 // Messages that have not met, by who sends to whom.
