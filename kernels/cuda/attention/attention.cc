@@ -1,5 +1,8 @@
 #include "kernels/cuda/attention/attention.h"
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/row_passes.h"
 #include "kernels/cuda/attention/state.h"
@@ -54,6 +57,70 @@ BackwardLaunch<T> LaunchOf(const AttentionBackwardArgs& args, const KeyBlock& bl
           .stream = device.stream};
 }
 
+// Kernels take sequences that follow each other. Keys that are sliced out of longer ones do not:
+// each sequence is a fold of its own then.
+bool FollowEachOther(int64_t batch, std::initializer_list<ConstView> tensors) {
+  const auto follows = [](const ConstView& x) { return x.stride[0] == x.dim(1) * x.stride[1]; };
+  return batch == 1 || std::all_of(tensors.begin(), tensors.end(), follows);
+}
+
+// The fold of sequence b alone.
+template <class T>
+ForwardLaunch<T> SequenceOf(ForwardLaunch<T> launch, const KeyBlock& block, int64_t b) {
+  ForwardFold<T>& f = launch.fold;
+  const int64_t rows = int64_t{f.shape.heads} * f.shape.query_tokens;
+  f.q += b * rows * f.shape.head_dim;
+  f.k += b * block.k.stride[0];
+  f.v += b * block.v.stride[0];
+  f.out += b * rows * f.shape.head_dim;
+  f.max += b * rows;
+  f.sum += b * rows;
+  launch.batch = 1;
+  return launch;
+}
+
+template <class T>
+BackwardLaunch<T> SequenceOf(BackwardLaunch<T> launch, const KeyBlock& block,
+                             const KeyBlockGradient& gradient, int64_t b) {
+  BackwardFold<T>& f = launch.fold;
+  const int64_t rows = int64_t{f.shape.heads} * f.shape.query_tokens;
+  f.q += b * rows * f.shape.head_dim;
+  f.k += b * block.k.stride[0];
+  f.v += b * block.v.stride[0];
+  f.dout += b * rows * f.shape.head_dim;
+  f.lse2 += b * rows;
+  f.delta += b * rows;
+  f.dq += b * rows * f.shape.head_dim;
+  f.dk += b * gradient.dk.stride[0];
+  f.dv += b * gradient.dv.stride[0];
+  launch.batch = 1;
+  return launch;
+}
+
+void Launch(const ForwardLaunch<float>& launch, AttentionKernels) { GenericForwardFold(launch); }
+void Launch(const ForwardLaunch<BFloat16>& launch, AttentionKernels kernels) {
+  switch (kernels) {
+    case AttentionKernels::kHopper:
+      return HopperForwardFold(launch);
+    case AttentionKernels::kMma:
+      return MmaForwardFold(launch);
+    case AttentionKernels::kGeneric:
+      return GenericForwardFold(launch);
+  }
+}
+
+void Launch(const BackwardLaunch<float>& launch, AttentionKernels) { GenericBackwardFold(launch); }
+void Launch(const BackwardLaunch<BFloat16>& launch, AttentionKernels kernels) {
+  switch (kernels) {
+    case AttentionKernels::kHopper:
+      return HopperBackwardFold(launch);
+    case AttentionKernels::kMma:
+      return MmaBackwardFold(launch);
+    case AttentionKernels::kGeneric:
+      return GenericBackwardFold(launch);
+  }
+}
+
 bool IsEmpty(const AttentionProblem& p) { return AllRows(p) == 0; }
 
 bool IsEmpty(const AttentionProblem& p, const KeyBlock& block) {
@@ -102,20 +169,15 @@ void AttentionForwardBegin(const AttentionForwardArgs& args, const AttentionDevi
 
 void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                           const AttentionDevice& device) {
-  if (IsEmpty(args.problem, block)) return;
-  switch (ChooseAttention(args.problem, device.capability)) {
-    case AttentionKernels::kHopper:
-      return HopperForwardFold(LaunchOf<BFloat16>(args, block, device));
-    case AttentionKernels::kMma:
-      return MmaForwardFold(LaunchOf<BFloat16>(args, block, device));
-    case AttentionKernels::kGeneric:
-      break;
-  }
-  if (args.problem.dtype == DType::kF32) {
-    GenericForwardFold(LaunchOf<float>(args, block, device));
-  } else {
-    GenericForwardFold(LaunchOf<BFloat16>(args, block, device));
-  }
+  const AttentionProblem& p = args.problem;
+  if (IsEmpty(p, block)) return;
+  const AttentionKernels kernels = ChooseAttention(p, device.capability);
+  const auto fold = [&]<class T>(const T&) {
+    const auto all = LaunchOf<T>(args, block, device);
+    if (FollowEachOther(p.batch, {block.k, block.v})) return Launch(all, kernels);
+    for (int64_t b = 0; b < p.batch; ++b) Launch(SequenceOf(all, block, b), kernels);
+  };
+  p.dtype == DType::kF32 ? fold(float()) : fold(BFloat16());
 }
 
 void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse,
@@ -134,20 +196,17 @@ void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDe
 
 void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                            const KeyBlockGradient& gradient, const AttentionDevice& device) {
-  if (IsEmpty(args.problem, block)) return;
-  switch (ChooseAttention(args.problem, device.capability)) {
-    case AttentionKernels::kHopper:
-      return HopperBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
-    case AttentionKernels::kMma:
-      return MmaBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
-    case AttentionKernels::kGeneric:
-      break;
-  }
-  if (args.problem.dtype == DType::kF32) {
-    GenericBackwardFold(LaunchOf<float>(args, block, gradient, device));
-  } else {
-    GenericBackwardFold(LaunchOf<BFloat16>(args, block, gradient, device));
-  }
+  const AttentionProblem& p = args.problem;
+  if (IsEmpty(p, block)) return;
+  const AttentionKernels kernels = ChooseAttention(p, device.capability);
+  const auto fold = [&]<class T>(const T&) {
+    const auto all = LaunchOf<T>(args, block, gradient, device);
+    if (FollowEachOther(p.batch, {block.k, block.v, gradient.dk, gradient.dv})) {
+      return Launch(all, kernels);
+    }
+    for (int64_t b = 0; b < p.batch; ++b) Launch(SequenceOf(all, block, gradient, b), kernels);
+  };
+  p.dtype == DType::kF32 ? fold(float()) : fold(BFloat16());
 }
 
 void AttentionBackwardFinish(const AttentionBackwardArgs& args, View dq,
