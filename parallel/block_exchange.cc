@@ -46,9 +46,12 @@ void BlockExchange::Wait(int point) {
 
 void BlockExchange::Start(int point) {
   const std::vector<BlockMessage>& messages = route_.stream.messages;
+  if (started_ == messages.size() || messages[started_].start > point) return;
+  Communicator::Batch batch(route_.context);
   for (; started_ < messages.size() && messages[started_].start <= point; ++started_) {
     Begin(messages[started_]);
   }
+  batch.Launch();
 }
 
 void BlockExchange::Begin(const BlockMessage& message) {

@@ -35,8 +35,7 @@ class Communicator::WaitTimer {
       : owner_(owner), call_(call), begin_(Clock::now()) {}
   ~WaitTimer() {
     const Span span{begin_, Clock::now()};
-    owner_.counters_.wait_ms += span.ms();
-    owner_.watch_->counters.wait_ms += span.ms();
+    owner_.CountWait(span.ms());
     if (Observer* observer = owner_.observer()) observer->OnWait(call_, span);
   }
   WaitTimer(const WaitTimer&) = delete;
@@ -86,6 +85,39 @@ void Transfer::Wait() {
   }
   Observer* observer = owner_->observer();
   if (arrival_ && observer != nullptr) observer->OnReceive(*arrival_, Clock::now());
+}
+
+Communicator::Batch::Batch(Communicator& group) : group_(&group) {
+  Check(!group.in_batch_, "a batch of messages within a batch");
+  group.BeginBatch();
+  group.in_batch_ = true;
+}
+
+Communicator::Batch::~Batch() {
+  if (group_ == nullptr) return;
+  group_->in_batch_ = false;
+  group_->DropBatch();
+}
+
+void Communicator::Batch::Launch() {
+  Communicator* group = std::exchange(group_, nullptr);
+  group->in_batch_ = false;
+  group->LaunchBatch();
+}
+
+const CommCounters& Communicator::counters() const {
+  CountDeviceWaits();
+  return counters_;
+}
+
+const CommCounters& Communicator::all_counters() const {
+  CountDeviceWaits();
+  return watch_->counters;
+}
+
+void Communicator::CountWait(double ms) const {
+  counters_.wait_ms += ms;
+  watch_->counters.wait_ms += ms;
 }
 
 int Communicator::WorldRank(int rank) const {

@@ -40,7 +40,9 @@ using kernels::View;
 // An operation on nothing counts nothing, nor does a block that is lent. They are the algorithm's
 // bytes, whatever pieces a transport cuts them into. Host-side operations (doubles, texts,
 // barriers) count no bytes, for they carry no tensors; the time that any operation blocks its host
-// counts as waiting.
+// counts as waiting. Where a device waits for a transfer and the host does not, the time that its
+// work stands still counts, once it is over: complete for all that came before a wait of the host
+// for the device.
 struct CommCounters {
   int64_t messages = 0;
   int64_t bytes_sent = 0;
@@ -127,9 +129,9 @@ class Communicator {
   int size() const { return size_; }
   // The rank in the group that this one was split from, all the way up, of its `rank`.
   int WorldRank(int rank) const;
-  const CommCounters& counters() const { return counters_; }
+  const CommCounters& counters() const;
   // Of this group, those split from it and those that it was split from, together.
-  const CommCounters& all_counters() const { return watch_->counters; }
+  const CommCounters& all_counters() const;
 
   // As in "threads", "MPI (Open MPI 4.1.4)".
   virtual std::string Name() const = 0;
@@ -140,6 +142,27 @@ class Communicator {
 
   // Point to point; any number may be in flight.
   Transfer Start(const Exchange& exchange);
+
+  // What Start() begins while one lives is begun at once when it is launched. Needed where messages
+  // of a rank start at the same time and a transport moves them in order (NCCL): of two that are
+  // not in one batch the second may wait until the first is received. So both ends of a message
+  // start it in their batches of the same number, counted between them. Others may move a message
+  // before the launch.
+  class [[nodiscard]] Batch {
+   public:
+    // Batches of a group do not nest, and other operations wait until it is launched.
+    explicit Batch(Communicator& group);
+    // Not launched, its messages are dropped: the rank has failed.
+    ~Batch();
+    Batch(Batch&& other) noexcept : group_(std::exchange(other.group_, nullptr)) {}
+    Batch& operator=(Batch&&) = delete;
+
+    // Transfers may be waited for from here on. Throws what Start() throws.
+    void Launch();
+
+   private:
+    Communicator* group_;
+  };
 
   // receive [size, ...] = every rank's `send`, by rank. receive.size() == size() * send.size().
   // `send` may be this rank's own block of `receive`.
@@ -216,6 +239,10 @@ class Communicator {
   friend class Loan;
 
   using Operation = Transfer::Operation;
+  // Around the exchanges of a batch.
+  virtual void BeginBatch() {}
+  virtual void LaunchBatch() {}
+  virtual void DropBatch() noexcept {}
   virtual std::unique_ptr<Operation> DoExchange(const Exchange& exchange) = 0;
   virtual std::unique_ptr<Operation> DoAllGather(ConstView send, View receive) = 0;
   virtual std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) = 0;
@@ -231,6 +258,9 @@ class Communicator {
   virtual std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) = 0;
   virtual void DoAbort(const std::string& why, int exit_status) noexcept = 0;
   virtual std::chrono::steady_clock::duration deadline() const = 0;
+  // Called before the counters are read: CountWait() for what a device has waited since.
+  virtual void CountDeviceWaits() const {}
+  void CountWait(double ms) const;
   // Before a transfer's wait is timed: for what is still computed meanwhile, which is no waiting
   // for peers.
   virtual void BeforeWait() {}
@@ -263,7 +293,8 @@ class Communicator {
 
   int rank_;
   int size_;
-  CommCounters counters_;
+  bool in_batch_ = false;
+  mutable CommCounters counters_;
   std::shared_ptr<Watch> watch_ = std::make_shared<Watch>();
   std::vector<int> world_ranks_;  // by rank; empty: the same
   uint64_t group_id_ = 0;

@@ -1,5 +1,6 @@
 #include "parallel/head_exchange.h"
 
+#include <optional>
 #include <vector>
 
 #include "kernels/base/error.h"
@@ -48,6 +49,7 @@ class Flight {
     tag_ = 0;
   }
   void Start(const ConstView& send, const View& receive, int distance) {
+    if (!batch_) batch_.emplace(group_);
     transfers_.push_back(group_.Start({.send = send,
                                        .to = To(distance),
                                        .receive = receive,
@@ -55,6 +57,8 @@ class Flight {
                                        .tag = tag_}));
   }
   void Wait() {
+    if (batch_) batch_->Launch();
+    batch_.reset();
     for (Transfer& transfer : transfers_) transfer.Wait();
     transfers_.clear();
   }
@@ -62,6 +66,7 @@ class Flight {
  private:
   Communicator& group_;
   std::vector<Transfer> transfers_;
+  std::optional<Communicator::Batch> batch_;  // what is started since the last wait
   int tag_ = -1;
 };
 

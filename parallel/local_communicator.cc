@@ -231,6 +231,14 @@ class LocalCommunicator final : public MessageCommunicator {
     return std::vector<int>(static_cast<size_t>(size()), 0);
   }
 
+  void Progress() override {
+    {
+      const std::lock_guard lock(world_->mutex);
+      world_->ThrowIfAborted();
+    }
+    MessageCommunicator::Progress();
+  }
+
  protected:
   std::unique_ptr<InFlight> Post(const Messages& messages, std::string_view what) override {
     auto in_flight = std::make_unique<LocalInFlight>(RouteOfThis(), messages, what);

@@ -10,6 +10,8 @@
 
 #include "kernels/base/kernel_table.h"
 
+struct CUstream_st;  // cudaStream_t, without the headers of CUDA
+
 namespace annulus::kernels {
 
 // The runtime that is built in, as in "CUDA 13.0"; empty where none is.
@@ -38,6 +40,9 @@ struct CudaTableOptions {
 // Makes the rank's device that of the calling thread and computes on it; every call comes from that
 // thread. Throws ConfigError with CudaProblem() where there is none, SystemError when CUDA fails.
 std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options);
+
+// The stream that a table made by CreateCudaTable() puts its work on; null of any other table.
+CUstream_st* CudaStreamOf(const KernelTable& table);
 
 // A table for plans: answers Name(), Choices() and what is pure in shapes, without a device. The
 // rest throws InternalError. Throws ConfigError where CUDA is not built in.

@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <filesystem>
+#include <thread>
+#include <utility>
 
 #include "kernels/base/error.h"
 
@@ -13,6 +16,22 @@ namespace {
 std::string HostName() {
   std::array<char, 256> name{};
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown host";
+}
+
+thread_local std::function<void()> on_idle;
+
+// Polls `query` until it says something else than cudaErrorNotReady, which it returns. The first
+// polls follow each other closely, as most waits are short.
+template <class Query>
+cudaError_t Watch(const Query& query) {
+  constexpr int kBusyPolls = 1000;
+  constexpr auto kNap = std::chrono::microseconds(20);
+  for (int poll = 0;; ++poll) {
+    const cudaError_t status = query();
+    if (status != cudaErrorNotReady) return status;
+    on_idle();
+    if (poll >= kBusyPolls) std::this_thread::sleep_for(kNap);
+  }
 }
 
 int Attribute(cudaDeviceAttr attribute, int device) {
@@ -87,13 +106,24 @@ DeviceMemoryReading ReadDeviceMemory() {
   return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
 }
 
+IdleWatch::IdleWatch(std::function<void()> idle) {
+  Check(!on_idle, "two watches over the waits of one thread");
+  on_idle = std::move(idle);
+}
+IdleWatch::~IdleWatch() { on_idle = nullptr; }
+
 Stream::Stream() {
   CheckCuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
 }
 // A destructor must not throw; what failed was, or will be, reported by a call that may.
 Stream::~Stream() { (void)cudaStreamDestroy(stream_); }
 
-void Stream::Wait() const { CheckCuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+void Stream::Wait() const {
+  if (on_idle) {
+    return CheckCuda(Watch([this] { return cudaStreamQuery(stream_); }), "cudaStreamQuery");
+  }
+  CheckCuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+}
 
 bool Stream::Done() const {
   const cudaError_t status = cudaStreamQuery(stream_);
@@ -119,7 +149,12 @@ bool Event::Done() const {
   return true;
 }
 
-void Event::Wait() const { CheckCuda(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+void Event::Wait() const {
+  if (on_idle) {
+    return CheckCuda(Watch([this] { return cudaEventQuery(event_); }), "cudaEventQuery");
+  }
+  CheckCuda(cudaEventSynchronize(event_), "cudaEventSynchronize");
+}
 
 void Event::HoldUp(cudaStream_t stream) const {
   CheckCuda(cudaStreamWaitEvent(stream, event_, 0), "cudaStreamWaitEvent");

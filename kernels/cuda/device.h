@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <functional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -55,6 +56,17 @@ struct DeviceMemoryReading {
   int64_t used_bytes() const { return total_bytes - free_bytes; }
 };
 DeviceMemoryReading ReadDeviceMemory();
+
+// While one lives, waits of this thread for streams and events call `idle` again and again until
+// they are over: for who watches over work of the device that may never end by itself. What it
+// throws ends the wait. They do not nest.
+class IdleWatch {
+ public:
+  explicit IdleWatch(std::function<void()> idle);
+  ~IdleWatch();
+  IdleWatch(const IdleWatch&) = delete;
+  IdleWatch& operator=(const IdleWatch&) = delete;
+};
 
 // A stream of the device that is current when it is created. It does not wait for the default
 // stream.

@@ -9,6 +9,7 @@
 #include "kernels/cpu/cpu_table.h"
 #include "kernels/cuda/cuda_table.h"
 #include "parallel/mpi_communicator.h"
+#include "parallel/nccl_communicator.h"
 #include "runtime/cli/version.h"
 
 namespace annulus::runtime {
@@ -36,7 +37,7 @@ std::string BestHighwayTarget() {
 }  // namespace
 
 std::vector<InfoRow> BuildRows() {
-  const std::string cuda = kernels::CudaVersion();
+  const std::string cuda = kernels::CudaVersion(), nccl = parallel::NcclVersion();
   return {
       {"build", "version", Version()},
       {"build", "build_type", BuildType()},
@@ -45,7 +46,7 @@ std::vector<InfoRow> BuildRows() {
       {"build", "highway", fmt::format("{}.{}.{}", HWY_MAJOR, HWY_MINOR, HWY_PATCH)},
       {"build", "mpi", parallel::MpiAvailable() ? parallel::MpiLibrary() : "not built in"},
       {"build", "cuda", cuda.empty() ? "not built in" : cuda},
-      {"build", "nccl", "not built in"},
+      {"build", "nccl", nccl.empty() ? "not built in" : "NCCL " + nccl},
   };
 }
 

@@ -167,8 +167,10 @@ std::vector<Option> ParallelAndAttention() {
       OPTION(parallel.transport,
              (Names<TransportKind>{{{"auto", TransportKind::kAuto},
                                     {"mpi", TransportKind::kMpi},
-                                    {"threads", TransportKind::kThreads}}}),
-             "what carries messages; auto: MPI under mpirun or srun, else threads"),
+                                    {"threads", TransportKind::kThreads},
+                                    {"nccl", TransportKind::kNccl}}}),
+             "what carries messages; auto: MPI under mpirun or srun, else threads, and NCCL for "
+             "tensors of GPUs where each rank has one of its own"),
       OPTION(parallel.timeout_s, (Real{"SECONDS", 0, false, kMostSeconds}),
              "longest wait for another rank"),
       OPTION(attention.mask,

@@ -103,7 +103,7 @@ enum class ContextStrategy : uint8_t {
   kAuto,        // one of these, by what a plan of each costs; a run's set-up replaces it
 };
 
-enum class TransportKind : uint8_t { kAuto, kMpi, kThreads };
+enum class TransportKind : uint8_t { kAuto, kMpi, kThreads, kNccl };
 
 // Whether ranks that share memory read each other's keys where they lie.
 enum class SharedMemory : uint8_t {

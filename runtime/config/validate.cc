@@ -141,6 +141,14 @@ void CheckOptimizer(const OptimizerOptions& optimizer, int64_t steps) {
   }
 }
 
+void CheckTransport(const RunConfig& config) {
+  if (config.parallel.transport != TransportKind::kNccl) return;
+  if (config.device.kind == DeviceKind::kCuda) return;
+  ThrowConfigError(
+      "parallel.transport = nccl carries tensors of GPUs, but device.kind = cpu; choose "
+      "device.kind = cuda, or leave parallel.transport = auto");
+}
+
 void CheckDevice(const DeviceOptions& device) {
   if (device.tf32 && device.kind == DeviceKind::kCpu) {
     ThrowConfigError(
@@ -163,6 +171,7 @@ void ResolveSharedMemory(const DeviceOptions& device, ParallelOptions& parallel)
 
 void Validate(RunConfig& config, int world_size) {
   Check(world_size >= 1, "a run of {} ranks", world_size);
+  CheckTransport(config);
   ResolveModel(config.model);
   CheckData(config);
   CheckSchedule(config.train);

@@ -111,18 +111,15 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
   config.model.vocab_size = shape.vocab_size;
   std::vector<Placement> placements = GatherPlacements(world, ReadPlacement(config.device.threads));
   std::unique_ptr<kernels::KernelTable> table = MakeTable(config, placements, world);
-  std::unique_ptr<parallel::StagedCommunicator> staged;
-  if (config.device.kind == DeviceKind::kCuda) {
-    staged = std::make_unique<parallel::StagedCommunicator>(world, *table);
-  }
-  parallel::Communicator& tensors = staged ? *staged : world;
+  TensorTransport transport = ChooseTensorTransport(config, world, *table);
+  parallel::Communicator& tensors = transport.group ? *transport.group : world;
   RankSetup setup{.config = config,
                   .dataset = std::move(dataset),
                   .shape = shape,
                   .host = HostName(),
                   .placements = std::move(placements),
                   .table = std::move(table),
-                  .staged = std::move(staged),
+                  .transport = std::move(transport),
                   .grid = parallel::ProcessGrid(tensors, config.parallel.context_size),
                   .plan = {}};
   ResolveNodes(setup.config.parallel, HostsOf(setup.placements));

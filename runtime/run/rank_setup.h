@@ -8,12 +8,12 @@
 
 #include "kernels/base/kernel_table.h"
 #include "parallel/process_grid.h"
-#include "parallel/staged_communicator.h"
 #include "runtime/config/run_config.h"
 #include "runtime/data/dataset.h"
 #include "runtime/machine/placement.h"
 #include "runtime/model/decoder_shape.h"
 #include "runtime/run/memory_sharing.h"
+#include "runtime/run/tensor_transport.h"
 #include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
@@ -32,8 +32,7 @@ struct RankSetup {
   std::string host;
   std::vector<Placement> placements;  // by rank of the world
   std::unique_ptr<kernels::KernelTable> table;
-  // Of all ranks, where tensors are in a device's memory and messages in the host's.
-  std::unique_ptr<parallel::StagedCommunicator> staged;
+  TensorTransport transport;
   parallel::ProcessGrid grid;
   MemorySharing sharing = {};    // as the world was told
   StrategyChoice strategy = {};  // config has what it chose

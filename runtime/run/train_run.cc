@@ -193,6 +193,8 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
   const ParameterLayout layout(setup_.shape);
   const parallel::Partition partition =
       PartitionOf(config.parallel, config.train.sequence_length, place.context_size);
+  const std::string& reason = setup_.transport.reason;
+  const std::string why_not_nccl = reason.empty() ? "" : fmt::format(" (not NCCL: {})", reason);
   std::string schedule;
   for (const ContextPhase& phase : config.train.Phases()) {
     schedule += fmt::format("{}{} tokens x {} steps", schedule.empty() ? "" : ", ", phase.length,
@@ -204,8 +206,8 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
                             FormatCount(layout.parameter_count()), setup_.shape.num_hidden_layers,
                             setup_.shape.hidden_size, setup_.shape.num_attention_heads,
                             setup_.shape.num_key_value_heads)},
-      {"ranks", fmt::format("{} = {} data x {} context, over {}", world_.size(), place.data_size,
-                            place.context_size, world_.Name())},
+      {"ranks", fmt::format("{} = {} data x {} context, over {}{}", world_.size(), place.data_size,
+                            place.context_size, world_.Name(), why_not_nccl)},
       {"strategy", DescribeChoice(setup_.strategy, config.memory.budget_bytes)},
       {"sequence", fmt::format("{} partition of {} tokens: {} per rank, {} of padding in all",
                                NameOf(partition.kind()), FormatCount(partition.length()),

@@ -5,13 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "parallel/dry_communicator.h"
 #include "tests/parallel/loan_cases.h"
-#include "tests/parallel/suite_values.h"
+#include "tests/parallel/suite_buffer.h"
 
 namespace annulus::parallel {
 namespace {
@@ -19,27 +21,6 @@ namespace {
 using kernels::DType;
 
 constexpr std::array<int64_t, 5> kSizes{0, 1, 7, 1000, 100003};
-
-// Elements with memory of their own.
-class Buffer {
- public:
-  explicit Buffer(int64_t size) : values_(static_cast<size_t>(size), -1.0f) {}
-  static Buffer SaidBy(int rank, int64_t size) {
-    Buffer buffer(size);
-    for (int64_t i = 0; i < size; ++i) buffer[i] = Said(rank, i);
-    return buffer;
-  }
-
-  float& operator[](int64_t i) { return values_[static_cast<size_t>(i)]; }
-  int64_t size() const { return static_cast<int64_t>(values_.size()); }
-  View view() { return View(values_.data(), DType::kF32, {size()}); }
-  std::string bytes() const {
-    return {reinterpret_cast<const char*>(values_.data()), values_.size() * sizeof(float)};
-  }
-
- private:
-  std::vector<float> values_;
-};
 
 // How many elements from `begin` on differ from `expected(0)`, `expected(1)`, ...
 int64_t Wrong(Buffer& buffer, int64_t begin, int64_t count,
@@ -101,16 +82,46 @@ void OverlappingTags(Communicator& world) {
   }
 }
 
+// What only one of two ranks starts first, and messages of a pair that are told apart by tags
+// alone.
+void BatchesMoveTogether(Communicator& world) {
+  constexpr int64_t kSize = 1000;
+  constexpr int kMessages = 3;
+  std::vector<Buffer> out, in;
+  for (int k = 0; k < kMessages; ++k) {
+    out.push_back(Buffer::SaidBy(world.rank() + 10 * k, kSize));
+    in.emplace_back(kSize);
+  }
+  const int next = Neighbour(world, 1), previous = Neighbour(world, -1);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<Transfer> transfers;
+    Communicator::Batch batch(world);
+    for (int k = 0; k < kMessages; ++k) {
+      const auto i = static_cast<size_t>(world.rank() % 2 == 0 ? k : kMessages - 1 - k);
+      const int tag = static_cast<int>(i);
+      const Exchange send{.send = out[i].view(), .to = next, .tag = tag};
+      const Exchange receive{.receive = in[i].view(), .from = previous, .tag = tag};
+      transfers.push_back(world.Start(world.rank() == 0 ? receive : send));
+      transfers.push_back(world.Start(world.rank() == 0 ? send : receive));
+    }
+    batch.Launch();
+    for (Transfer& transfer : transfers) transfer.Wait();
+  }
+  for (int k = 0; k < kMessages; ++k) ExpectSaidBy(previous + 10 * k, in[static_cast<size_t>(k)]);
+}
+
 void OtherTypesTravel(Communicator& world) {
   for (DType dtype : {DType::kBF16, DType::kI32, DType::kByte}) {
-    const std::string own(static_cast<size_t>(SizeOf(dtype)) * 3,
-                          static_cast<char>('a' + world.rank()));
-    std::string out = own, in(own.size(), '?');
+    Buffer out(3), in(3);
+    const auto said_by = [&](int rank) {
+      return std::string(static_cast<size_t>(SizeOf(dtype)) * 3, static_cast<char>('a' + rank));
+    };
+    std::memcpy(&out[0], said_by(world.rank()).data(), said_by(0).size());
     world
-        .Start({View(out.data(), dtype, {3}), Neighbour(world, 1), View(in.data(), dtype, {3}),
-                Neighbour(world, -1)})
+        .Start({View(out.view().data, dtype, {3}), Neighbour(world, 1),
+                View(in.view().data, dtype, {3}), Neighbour(world, -1)})
         .Wait();
-    EXPECT_EQ(in, std::string(own.size(), static_cast<char>('a' + Neighbour(world, -1))));
+    EXPECT_EQ(in.bytes().substr(0, said_by(0).size()), said_by(Neighbour(world, -1)));
   }
 }
 
@@ -299,8 +310,8 @@ void TransferMoves(Communicator& world) {
 void OneOfEach(Communicator& world, int64_t size, bool null) {
   Buffer a(null ? 0 : size * world.size()), b(null ? 0 : size * world.size());
   const int64_t all = size * world.size();
-  const View from(null ? nullptr : &a[0], DType::kF32, {all});
-  const View to(null ? nullptr : &b[0], DType::kF32, {all});
+  const View from(null ? nullptr : a.view().data, DType::kF32, {all});
+  const View to(null ? nullptr : b.view().data, DType::kF32, {all});
   const int next = Neighbour(world, 1), previous = Neighbour(world, -1);
   world.Start({from, next, to, previous}).Wait();
   world.Start({from, world.rank(), to, world.rank()}).Wait();
@@ -337,6 +348,7 @@ constexpr CommunicatorCase kCases[] = {
     {"RingShift", RingShift},
     {"OneSidedExchange", OneSidedExchange},
     {"OverlappingTags", OverlappingTags},
+    {"BatchesMoveTogether", BatchesMoveTogether},
     {"OtherTypesTravel", OtherTypesTravel},
     {"AllGather", AllGather},
     {"AllGatherInPlace", AllGatherInPlace},
@@ -356,6 +368,9 @@ constexpr CommunicatorCase kCases[] = {
 };
 
 }  // namespace
+
+TensorsIn::TensorsIn(TensorMemory& memory) { tensor_memory = &memory; }
+TensorsIn::~TensorsIn() { tensor_memory = nullptr; }
 
 std::span<const CommunicatorCase> CommunicatorCases() { return kCases; }
 

@@ -9,6 +9,27 @@
 
 namespace annulus::parallel {
 
+// Where a communicator's tensors are, if not in the host's memory.
+class TensorMemory {
+ public:
+  virtual ~TensorMemory() = default;
+
+  virtual void* Allocate(int64_t bytes) = 0;
+  virtual void Free(void* tensor) = 0;
+  // Ordered with what is started and waited for before and after; Download returns when it is done.
+  virtual void Upload(const void* from, void* to, int64_t bytes) = 0;
+  virtual void Download(const void* from, void* to, int64_t bytes) = 0;
+};
+
+// Until its end the cases that this thread runs have their tensors in `memory`.
+class TensorsIn {
+ public:
+  explicit TensorsIn(TensorMemory& memory);
+  ~TensorsIn();
+  TensorsIn(const TensorsIn&) = delete;
+  TensorsIn& operator=(const TensorsIn&) = delete;
+};
+
 // Collective: every rank of `world` runs it, and reports failures through EXPECT.
 struct CommunicatorCase {
   const char* name;

@@ -81,23 +81,22 @@ struct Shard {
 };
 
 // The elements of a tensor of f32 or bf16, and back.
-std::vector<float> Read(const View& view) {
-  std::vector<float> values;
-  for (int64_t i = 0; i < view.size(); ++i) {
-    values.push_back(view.dtype == DType::kF32 ? view.As<float>()[i]
-                                               : ToFloat(view.As<kernels::BFloat16>()[i]));
+std::vector<float> Read(kernels::KernelTable& table, const View& view) {
+  std::vector<float> values(static_cast<size_t>(view.size()));
+  if (view.dtype == DType::kF32) {
+    table.CopyToHost(view, values.data());
+    return values;
   }
+  std::vector<kernels::BFloat16> rounded(values.size());
+  table.CopyToHost(view, rounded.data());
+  for (size_t i = 0; i < values.size(); ++i) values[i] = ToFloat(rounded[i]);
   return values;
 }
-void Write(const std::vector<float>& values, const View& view) {
-  for (int64_t i = 0; i < view.size(); ++i) {
-    const float value = values[static_cast<size_t>(i)];
-    if (view.dtype == DType::kF32) {
-      view.As<float>()[i] = value;
-    } else {
-      view.As<kernels::BFloat16>()[i] = kernels::ToBFloat16(value);
-    }
-  }
+void Write(kernels::KernelTable& table, const std::vector<float>& values, const View& view) {
+  if (view.dtype == DType::kF32) return table.CopyFromHost(values.data(), view);
+  std::vector<kernels::BFloat16> rounded;
+  for (const float value : values) rounded.push_back(kernels::ToBFloat16(value));
+  table.CopyFromHost(rounded.data(), view);
 }
 
 int ThreadsOf(int rank) { return 1 + rank % kMostThreads; }
@@ -180,34 +179,48 @@ RankCost Attend(const Program& p, kernels::KernelTable& table, const Tensors& t)
 }
 
 // Fills the inputs of a rank, and what is to be overwritten with NaN.
-void TakeInputs(const Whole& whole, const Shard& queries, const Shard& keys, const Tensors& t) {
+void TakeInputs(const Whole& whole, const Shard& queries, const Shard& keys, const Tensors& t,
+                kernels::KernelTable& table) {
   for (const View& view : {t.held_q, t.held_kv, t.out, t.dq, t.dkv, t.held_lse}) {
-    Write(std::vector<float>(static_cast<size_t>(view.size()), NAN), view);
+    Write(table, std::vector<float>(static_cast<size_t>(view.size()), NAN), view);
   }
   std::vector<float> rows(static_cast<size_t>(t.q.size()));
   queries.Take(whole.inputs.q, rows.data());
-  Write(rows, t.q);
+  Write(table, rows, t.q);
   queries.Take(whole.dout, rows.data());
-  Write(rows, t.dout);
+  Write(table, rows, t.dout);
   rows.resize(static_cast<size_t>(t.kv.size()));
   keys.Take(whole.inputs.k, rows.data());
   keys.Take(whole.inputs.v, rows.data() + t.kv.size() / 2);
-  Write(rows, t.kv);
+  Write(table, rows, t.kv);
 }
 
-void PutResults(const Shard& queries, const Shard& keys, const Tensors& t, RingResults& results) {
-  queries.Put(Read(t.out).data(), results.out);
-  queries.Put(Read(t.dq).data(), results.dq);
-  keys.Put(t.dkv.As<float>(), results.dk);
-  keys.Put(t.dkv.As<float>() + t.dkv.size() / 2, results.dv);
+// On the host, what a rank computed.
+struct Computed {
+  Computed(kernels::KernelTable& table, const Tensors& t)
+      : out(Read(table, t.out)),
+        dq(Read(table, t.dq)),
+        dkv(Read(table, t.dkv)),
+        lse(Read(table, t.held_lse)) {}
+
+  std::vector<float> out, dq, dkv, lse;
+};
+
+void PutResults(const Shard& queries, const Shard& keys, const Computed& computed,
+                RingResults& results) {
+  queries.Put(computed.out.data(), results.out);
+  queries.Put(computed.dq.data(), results.dq);
+  keys.Put(computed.dkv.data(), results.dk);
+  keys.Put(computed.dkv.data() + computed.dkv.size() / 2, results.dv);
 }
 
 // The log-sum-exps of the heads and tokens that a rank holds.
-void PutLse(const RingCase& c, const ContextGroup& group, const View& lse, RingResults& results) {
+void PutLse(const RingCase& c, const ContextGroup& group, const std::vector<float>& lse,
+            RingResults& results) {
   const kernels::Positions positions =
       c.MakePartition().OfMembers().PositionsOf(group.ring().rank());
   const Share heads = ShareOf(c.heads, group.ulysses().rank(), c.ulysses);
-  const auto* value = lse.As<float>();
+  const float* value = lse.data();
   for (int64_t b = 0; b < kBatch; ++b) {
     for (int64_t h = heads.begin; h < heads.end; ++h) {
       for (int64_t i = 0; i < positions.tokens(); ++i, ++value) {
@@ -268,24 +281,32 @@ RingResults::RingResults(const Whole& w, int ranks)
       dk(w.inputs.k.size(), NAN),
       dv(w.inputs.k.size(), NAN),
       cost(static_cast<size_t>(ranks)) {}
-void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
-                 Communicator& context, int64_t memory_bytes, RingResults& results) {
+
+void RunRingOn(const RingRank& rank, const Whole& whole, const RingCase& c,
+               const ScheduleSpec& schedule, RingResults& results) {
   static std::mutex mutex;
-  context.ShareMemory(c.MemoryNodes());
-  runtime::Arena arena({memory_bytes, memory_bytes, memory_bytes}, context);
-  kernels::CpuTable table(ThreadsOf(context.rank()));
-  const ContextGroup group(context, c.ulysses);
-  const Tensors tensors = Allocate(arena, c, group, whole.shape);
-  const kernels::Positions positions = c.MakePartition().PositionsOf(context.rank());
+  const int number = rank.context.rank();
+  const ContextGroup group(rank.context, c.ulysses);
+  const Tensors tensors = Allocate(rank.arena, c, group, whole.shape);
+  const kernels::Positions positions = c.MakePartition().PositionsOf(number);
   const Shard queries{positions, c.length, c.heads * kHeadDim};
   const Shard keys{positions, c.length, c.kv_heads * kHeadDim};
-  TakeInputs(whole, queries, keys, tensors);
-  const RankCost cost = Attend({whole, c, schedule, arena, group}, table, tensors);
+  TakeInputs(whole, queries, keys, tensors, rank.table);
+  const RankCost cost = Attend({whole, c, schedule, rank.arena, group}, rank.table, tensors);
+  const Computed computed(rank.table, tensors);
   const std::lock_guard lock(mutex);
-  results.cost[static_cast<size_t>(context.rank())] = cost;
-  PutResults(queries, keys, tensors, results);
-  PutLse(c, group, tensors.held_lse, results);
-  results.peer_bytes_mapped = std::max(results.peer_bytes_mapped, arena.peer_bytes_mapped());
+  results.cost[static_cast<size_t>(number)] = cost;
+  PutResults(queries, keys, computed, results);
+  PutLse(c, group, computed.lse, results);
+  results.peer_bytes_mapped = std::max(results.peer_bytes_mapped, rank.arena.peer_bytes_mapped());
+}
+
+void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
+                 Communicator& context, int64_t memory_bytes, RingResults& results) {
+  context.ShareMemory(c.MemoryNodes());
+  runtime::Arena arena({memory_bytes, memory_bytes, memory_bytes}, nullptr, context);
+  kernels::CpuTable table(ThreadsOf(context.rank()));
+  RunRingOn({context, table, arena}, whole, c, schedule, results);
 }
 
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,

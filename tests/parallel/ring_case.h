@@ -10,11 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/kernel_table.h"
 #include "kernels/base/view.h"
 #include "parallel/communicator.h"
 #include "parallel/context_attention.h"
 #include "parallel/partition.h"
 #include "parallel/schedule.h"
+#include "runtime/memory/arena.h"
 #include "tests/reference/attention_reference.h"
 
 namespace annulus::parallel {
@@ -108,8 +110,20 @@ struct RankSetup {
   std::function<int64_t(int rank)> memory_bytes = {};
 };
 
+// What a rank has to run on: `context` moves the tensors that are in `arena`, `table` computes on
+// them.
+struct RingRank {
+  Communicator& context;
+  kernels::KernelTable& table;
+  runtime::Arena& arena;
+};
+
 // Runs forward and backward on this rank and puts its tokens' results into `results`, which is all
 // ranks' if they share memory.
+void RunRingOn(const RingRank& rank, const Whole& whole, const RingCase& c,
+               const ScheduleSpec& schedule, RingResults& results);
+
+// The same on this machine's cores, in memory of its own.
 void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
                  Communicator& context, int64_t memory_bytes, RingResults& results);
 

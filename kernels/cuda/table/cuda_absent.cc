@@ -17,6 +17,8 @@ std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions&) {
   throw ConfigError(CudaProblem());
 }
 
+CUstream_st* CudaStreamOf(const KernelTable&) { return nullptr; }
+
 std::unique_ptr<KernelTable> ModelCudaTable() { throw ConfigError(CudaProblem()); }
 
 }  // namespace annulus::kernels

@@ -179,5 +179,8 @@ double CudaKernelTable::SumOfSquares(ConstView view) {
   return device().Reduce(view, Summand::kSquare);
 }
 double CudaKernelTable::Sum(ConstView view) { return device().Reduce(view, Summand::kValue); }
+CUstream_st* CudaKernelTable::stream() const {
+  return device_ == nullptr ? nullptr : device_->stream.get();
+}
 
 }  // namespace annulus::kernels::cuda

@@ -66,6 +66,9 @@ class CudaKernelTable final : public KernelTable {
   double SumOfSquares(ConstView view) override;
   double Sum(ConstView view) override;
 
+  // Null without a device.
+  CUstream_st* stream() const;
+
  private:
   struct Device;
   // The device, where there is one. Throws InternalError where there is none.

@@ -40,6 +40,11 @@ std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options) {
   return std::make_unique<cuda::CudaKernelTable>(options);
 }
 
+CUstream_st* CudaStreamOf(const KernelTable& table) {
+  const auto* cuda = dynamic_cast<const cuda::CudaKernelTable*>(&table);
+  return cuda == nullptr ? nullptr : cuda->stream();
+}
+
 std::unique_ptr<KernelTable> ModelCudaTable() { return std::make_unique<cuda::CudaKernelTable>(); }
 
 }  // namespace annulus::kernels

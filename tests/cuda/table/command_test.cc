@@ -119,7 +119,23 @@ TEST_F(EmulatedCommand, RanksOfANodeTakeItsDevicesInTurn) {
   ASSERT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_THAT(outcome.out,
               AllOf(HasSubstr("cuda 0"), HasSubstr("cuda 1"), testing::Not(HasSubstr("cuda 2"))));
-  EXPECT_THAT(outcome.out, HasSubstr("staged through the host"));
+  EXPECT_THAT(outcome.out,
+              HasSubstr("staged through the host (not NCCL: NCCL needs a GPU for every rank"));
+}
+
+TEST_F(EmulatedCommand, NcclGivesTheBitsOfStagedMessages) {
+  const std::string options = "--device.kind cuda --ranks 3 --train.sequence_length 61";
+  const auto expected = LossesIn(Train("staged", options + " --parallel.transport threads"));
+  EXPECT_EQ(LossesIn(Train("nccl", options + " --parallel.transport nccl")), expected);
+}
+
+TEST_F(EmulatedCommand, RanksThatShareADeviceHaveNoNccl) {
+  const Outcome outcome =
+      RunEmulated(Arguments{"train", "--output", dir_.At("run")} +
+                      TinyModel("--device.kind cuda --ranks 3 --parallel.transport nccl"),
+                  "devices=2");
+  EXPECT_THAT(ComplaintOf(outcome),
+              AllOf(HasSubstr("ranks 0 and 2 share one"), HasSubstr("--parallel.transport mpi")));
 }
 
 TEST_F(EmulatedCommand, AMachineWithoutADeviceIsTold) {
@@ -144,7 +160,7 @@ TEST_F(EmulatedCommand, ADeviceThatIsTooSmallIsTold) {
 #ifdef ANNULUS_TEST_MPI
 TEST_F(EmulatedCommand, MpiGivesTheBitsOfThreads) {
   const std::string options = "--device.kind cuda --train.sequence_length 61";
-  EXPECT_EQ(LossesIn(Train("mpi", options, "", Mpirun(2))),
+  EXPECT_EQ(LossesIn(Train("mpi", options + " --parallel.transport mpi", "", Mpirun(2))),
             LossesIn(Train("threads", options + " --ranks 2")));
 }
 #endif

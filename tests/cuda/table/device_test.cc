@@ -116,8 +116,9 @@ TEST(CudaTable, ModelAnswersWithoutADevice) {
   options.devices = 0;
   const std::unique_ptr<KernelTable> model = ModelCudaTable();
   const View x(nullptr, DType::kBF16, {1000, 64});
-  EXPECT_EQ(model->RmsNormBackwardScratchBytes({.dy = x, .x = x, .weight = x, .rstd = x}),
-            32 * 64 * 4);
+  RmsNormBackwardArgs norm;
+  norm.x = x;
+  EXPECT_EQ(model->RmsNormBackwardScratchBytes(norm), 32 * 64 * 4);
   EXPECT_FALSE(model->Choices().empty());
   EXPECT_THROW(model->Zero(View(nullptr, DType::kF32, {1})), InternalError);
   EXPECT_THROW(CreateCudaTable({}), ConfigError);
