@@ -7,7 +7,8 @@ namespace annulus::parallel {
 
 using Way = BlockMessage::Way;
 
-Schedule ListAllGather(int blocks_in_flight, int rank, int ranks, const Wants& wants) {
+Schedule ListAllGather(int blocks_in_flight, int rank, const Ring& ring) {
+  const int ranks = ring.ranks;
   Schedule schedule;
   schedule.steps.resize(static_cast<size_t>(ranks));
   schedule.steps[0].kv_owner = rank;
@@ -15,16 +16,19 @@ Schedule ListAllGather(int blocks_in_flight, int rank, int ranks, const Wants& w
     const int owner = (rank - step + ranks) % ranks, reader = (rank + step) % ranks;
     // From here on, no more blocks than allowed are under way or being read.
     const int start = step > blocks_in_flight ? step - blocks_in_flight + 1 : 0;
-    if (wants(rank, owner)) {
+    if (ring.wants(rank, owner)) {
       schedule.steps[static_cast<size_t>(step)].kv_owner = owner;
-      schedule.keys.messages.push_back(
-          {.way = Way::kReceive, .peer = owner, .owner = owner, .start = start, .due = step});
+      const BlockMessage copy{
+          .way = Way::kReceive, .peer = owner, .owner = owner, .start = start, .due = step};
+      schedule.keys.messages.push_back(ring.in_place(rank, owner) ? BorrowedFrom(owner, step)
+                                                                  : copy);
       schedule.gradients.messages.push_back(
           {.peer = owner, .owner = owner, .start = step, .due = step + 1});
     }
-    if (wants(reader, rank)) {
-      schedule.keys.messages.push_back(
-          {.peer = reader, .owner = rank, .start = start, .due = ranks});
+    if (ring.wants(reader, rank)) {
+      const BlockMessage copy{.peer = reader, .owner = rank, .start = start, .due = ranks};
+      schedule.keys.messages.push_back(ring.in_place(reader, rank) ? LentTo(reader, rank, ranks)
+                                                                   : copy);
       schedule.gradients.messages.push_back({.way = Way::kReceive,
                                              .peer = reader,
                                              .owner = rank,

@@ -22,6 +22,7 @@ BlockExchange::BlockExchange(const Route& route, kernels::StackMemory& memory, c
     slots_.push_back(memory.Allocate(own.dtype, {own.dim(0), own.dim(1), own.dim(2), own.dim(3)},
                                      kernels::MemoryCategory::kRing, owner));
   }
+  in_place_.resize(static_cast<size_t>(route.stream.in_place));
 }
 
 BlockExchange::BlockExchange(const Route& route, kernels::StackMemory& memory, const View& own)
@@ -30,6 +31,10 @@ BlockExchange::BlockExchange(const Route& route, kernels::StackMemory& memory, c
 }
 
 void BlockExchange::Wait(int point) {
+  for (Borrowed& borrowed : borrowed_) {
+    const BlockMessage& message = *borrowed.message;
+    if (message.due == point) in_place_[IndexInPlace(message.slot)] = borrowed.loan.Open();
+  }
   for (Pending& pending : pending_) {
     const BlockMessage& message = *pending.message;
     if (message.due > point) continue;
@@ -42,11 +47,31 @@ void BlockExchange::Wait(int point) {
 void BlockExchange::Start(int point) {
   const std::vector<BlockMessage>& messages = route_.stream.messages;
   for (; started_ < messages.size() && messages[started_].start <= point; ++started_) {
-    pending_.push_back({&messages[started_], Post(messages[started_])});
+    Begin(messages[started_]);
   }
 }
 
+void BlockExchange::Begin(const BlockMessage& message) {
+  if (message.in_place && message.way == Way::kReceive) {
+    borrowed_.push_back(
+        {&message, route_.context.Borrow(own_, message.peer, TagOf(route_.cargo, message.owner))});
+  } else {
+    pending_.push_back({&message, Post(message)});
+  }
+}
+
+void BlockExchange::Return() {
+  std::erase_if(borrowed_, [](Borrowed& borrowed) {
+    if (!borrowed.loan.is_open()) return false;
+    borrowed.loan.Return();
+    return true;
+  });
+}
+
 Transfer BlockExchange::Post(const BlockMessage& message) const {
+  if (message.in_place) {
+    return route_.context.Lend(own_, message.peer, TagOf(route_.cargo, message.owner));
+  }
   Exchange exchange{.tag = TagOf(route_.cargo, message.owner)};
   if (message.way == Way::kSend) {
     exchange.send = At(message.slot);
@@ -58,8 +83,14 @@ Transfer BlockExchange::Post(const BlockMessage& message) const {
   return route_.context.Start(exchange);
 }
 
+size_t BlockExchange::IndexInPlace(int slot) const {
+  return static_cast<size_t>(slot) - slots_.size();
+}
+
 ConstView BlockExchange::At(int slot) const {
-  return slot == kOwn ? own_ : ConstView(slots_[static_cast<size_t>(slot)]);
+  if (slot == kOwn) return own_;
+  const auto index = static_cast<size_t>(slot);
+  return index < slots_.size() ? ConstView(slots_[index]) : in_place_[IndexInPlace(slot)];
 }
 
 View BlockExchange::Writable(int slot) const {

@@ -169,6 +169,66 @@ Transfer Communicator::Broadcast(View data, int root) {
   return Transfer(this, DoBroadcast(data, root), "broadcast");
 }
 
+void Communicator::ShareMemory(const std::vector<int>& nodes) {
+  Check(nodes.empty() || std::ssize(nodes) == size_, "the nodes of {} ranks in a group of {}",
+        nodes.size(), size_);
+  watch_->memory_nodes.clear();
+  for (size_t rank = 0; rank < nodes.size(); ++rank) {
+    watch_->memory_nodes.emplace(WorldRank(static_cast<int>(rank)), nodes[rank]);
+  }
+}
+
+std::vector<int> Communicator::MemoryNodes() const {
+  std::vector<int> nodes;
+  for (int rank = 0; rank < size_ && !watch_->memory_nodes.empty(); ++rank) {
+    const auto node = watch_->memory_nodes.find(WorldRank(rank));
+    nodes.push_back(node == watch_->memory_nodes.end() ? -1 - rank : node->second);
+  }
+  std::vector<int> distinct = nodes;
+  std::sort(distinct.begin(), distinct.end());
+  if (std::adjacent_find(distinct.begin(), distinct.end()) == distinct.end()) return {};
+  return nodes;
+}
+
+bool Communicator::SharesMemory(int rank, int other) const {
+  const std::map<int, int>& nodes = watch_->memory_nodes;
+  const auto one = nodes.find(WorldRank(rank)), two = nodes.find(WorldRank(other));
+  return one != nodes.end() && two != nodes.end() && one->second == two->second;
+}
+
+std::unique_ptr<SharedRegion> Communicator::ReserveShared(int64_t bytes) {
+  if (MemoryNodes().empty()) return nullptr;
+  return DoReserveShared(bytes);
+}
+
+void Communicator::CheckLoan(const ConstView& block, int peer, int tag) const {
+  Check(block.contiguous() && !Empty(block), "a loan of {}", block);
+  Check(peer >= 0 && peer < size_ && peer != rank_ && SharesMemory(rank_, peer),
+        "a loan between ranks {} and {}, which share no memory", rank_, peer);
+  Check(tag >= 0 && tag < Exchange::kTags, "tag {} is not in [0, {})", tag, Exchange::kTags);
+}
+
+// A loan is an arrow without bytes, in lanes of its own.
+Transfer Communicator::Lend(ConstView block, int to, int tag) {
+  CheckLoan(block, to, tag);
+  if (Observer* watcher = observer()) {
+    watcher->OnSend(NextHop(rank_, to, Exchange::kTags + tag, 0), Clock::now());
+  }
+  return Transfer(this, DoLend(block, to, tag), "return of a loan");
+}
+
+Loan Communicator::Borrow(const ConstView& like, int from, int tag) {
+  CheckLoan(like, from, tag);
+  std::optional<Hop> arrival;
+  if (observer() != nullptr) arrival = NextHop(from, rank_, Exchange::kTags + tag, 0);
+  return Loan(this, DoBorrow(like, from, tag), like, arrival);
+}
+
+const void* Communicator::OpenLoan(Loan::Operation& loan) {
+  WaitTimer timer(*this, "loan");
+  return loan.Open(Clock::now() + deadline());
+}
+
 std::vector<double> Communicator::AllGather(std::span<const double> values) {
   const std::string own(reinterpret_cast<const char*>(values.data()), values.size_bytes());
   const std::vector<std::string> texts = AllGatherText(own);

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,7 +18,9 @@
 #include <vector>
 
 #include "kernels/base/view.h"
+#include "parallel/loan.h"
 #include "parallel/observer.h"
+#include "parallel/shared_region.h"
 
 namespace annulus::parallel {
 
@@ -34,9 +37,10 @@ using kernels::View;
 //   AllReduceSum      n + (P-2) share(r), 0 at P = 1   2 (P-1)   with equal shares: 2 (P-1)/P n
 //   Broadcast         (P-1) n from the root, else 0    P-1 or 0
 //
-// An operation on nothing counts nothing. They are the algorithm's bytes, whatever pieces a
-// transport cuts them into. Host-side operations (doubles, texts, barriers) count no bytes, for
-// they carry no tensors; the time that any operation blocks its host counts as waiting.
+// An operation on nothing counts nothing, nor does a block that is lent. They are the algorithm's
+// bytes, whatever pieces a transport cuts them into. Host-side operations (doubles, texts,
+// barriers) count no bytes, for they carry no tensors; the time that any operation blocks its host
+// counts as waiting.
 struct CommCounters {
   int64_t messages = 0;
   int64_t bytes_sent = 0;
@@ -151,6 +155,35 @@ class Communicator {
 
   Transfer Broadcast(View data, int root);
 
+  // By rank of this group: a number for each set of ranks that can read each other's memory, as
+  // ranks of one node can. Collective.
+  virtual std::vector<int> FindMemoryNodes() = 0;
+
+  // Ranks of this group with equal numbers in `nodes`, none of them negative, by rank, lend each
+  // other blocks; empty: none do, as at first. Holds for this group and those split from it or that
+  // it was split from, whose other ranks share nothing. Every rank says the same, while nothing is
+  // under way, and puts no ranks together that FindMemoryNodes() keeps apart.
+  void ShareMemory(const std::vector<int>& nodes);
+  // What was said, by rank of this group; empty where no two of its ranks share memory.
+  std::vector<int> MemoryNodes() const;
+  bool SharesMemory(int rank, int other) const;
+
+  // Memory that the ranks which share memory with this one can read, and the only memory of this
+  // rank that can be lent; null where all of it can be, or where there is nobody to share with.
+  // At most one at a time. Collective over this group, as is its end. Throws SystemError.
+  std::unique_ptr<SharedRegion> ReserveShared(int64_t bytes);
+
+  // What ReserveShared() can have now, for all ranks of this one's node together; infinite where it
+  // takes no memory. In kSharedMemoryPlace.
+  virtual double SharedRoomBytes() const { return std::numeric_limits<double>::infinity(); }
+
+  // Lets `to` read `block`, contiguous, where it lies; complete when that rank has returned it.
+  // Requires that both share memory. Of the loans between two ranks that are under way at once,
+  // in either direction, each bears a tag of its own. 0 <= tag < Exchange::kTags.
+  Transfer Lend(ConstView block, int to, int tag);
+  // The other side: a block of the dtype and dims of `like`. To be opened and returned.
+  Loan Borrow(const ConstView& like, int from, int tag);
+
   // Small host-side reductions and exchanges, blocking. Taken in rank order: the same bits on every
   // rank. A NaN wins.
   void AllReduceSum(std::span<double> values);
@@ -180,6 +213,7 @@ class Communicator {
 
  protected:
   friend class Transfer;
+  friend class Loan;
 
   using Operation = Transfer::Operation;
   virtual std::unique_ptr<Operation> DoExchange(const Exchange& exchange) = 0;
@@ -187,6 +221,9 @@ class Communicator {
   virtual std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) = 0;
   virtual std::unique_ptr<Operation> DoAllReduceSum(View data) = 0;
   virtual std::unique_ptr<Operation> DoBroadcast(View data, int root) = 0;
+  virtual std::unique_ptr<Operation> DoLend(ConstView block, int to, int tag) = 0;
+  virtual std::unique_ptr<Loan::Operation> DoBorrow(const ConstView& like, int from, int tag) = 0;
+  virtual std::unique_ptr<SharedRegion> DoReserveShared(int64_t /*bytes*/) { return nullptr; }
   // Every rank's `text`, by rank; sizes may differ.
   virtual std::vector<std::string> DoAllGatherText(const std::string& text) = 0;
   virtual void DoBarrier() = 0;
@@ -212,9 +249,12 @@ class Communicator {
     };
     std::map<Lane, uint64_t> counts;
     CommCounters counters;
+    std::map<int, int> memory_nodes;  // by rank of the world; empty: nobody shares memory
   };
 
   void CountSent(int64_t messages, int64_t bytes);
+  void CheckLoan(const ConstView& block, int peer, int tag) const;
+  const void* OpenLoan(Loan::Operation& loan);
   // The next message of a lane, of ranks of this group.
   Hop NextHop(int from, int to, int tag, int64_t bytes);
   // Times a wait for `call` on this host.

@@ -33,6 +33,23 @@ class TimedOperation final : public Transfer::Operation {
   kernels::CallCost work_;
 };
 
+// A block that nobody reads, and the word that it is ready.
+class DryLoan final : public Loan::Operation {
+ public:
+  DryLoan(const void* address, std::unique_ptr<Transfer::Operation> word)
+      : address_(address), word_(std::move(word)) {}
+
+  const void* Open(std::chrono::steady_clock::time_point deadline) override {
+    if (word_) word_->Complete(deadline);
+    return address_;
+  }
+  void Return() override {}
+
+ private:
+  const void* address_;
+  std::unique_ptr<Transfer::Operation> word_;
+};
+
 void Add(LinkLoad::Side& side, int64_t messages, int64_t bytes) {
   side.messages += messages;
   side.bytes += bytes;
@@ -120,6 +137,21 @@ std::unique_ptr<Communicator::Operation> DryCommunicator::DoBroadcast(View data,
     Add(link->in, size() - 1, (size() - 1) * data.size_bytes());
   }
   return Under(load);
+}
+
+// A word that the block is ready. That it was read is said while the lender computes.
+std::unique_ptr<Communicator::Operation> DryCommunicator::DoLend(ConstView, int to, int) {
+  if (links_ == nullptr) return nullptr;
+  LinkLoad load;
+  if (auto* link = LinkTo(load, to)) Add(link->out, 1, 0);
+  return Under(load);
+}
+
+std::unique_ptr<Loan::Operation> DryCommunicator::DoBorrow(const ConstView& like, int from, int) {
+  LinkLoad load;
+  if (links_ == nullptr) return std::make_unique<DryLoan>(like.data, nullptr);
+  if (auto* link = LinkTo(load, from)) Add(link->in, 1, 0);
+  return std::make_unique<DryLoan>(like.data, Under(load));
 }
 
 // Sizes, then contents.

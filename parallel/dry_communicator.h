@@ -17,6 +17,8 @@ class DryCommunicator : public Communicator {
   DryCommunicator(int size, LinkClock& links) : DryCommunicator(links.rank(), size, &links) {}
 
   std::string Name() const override { return "dry"; }
+  // Those that were said.
+  std::vector<int> FindMemoryNodes() override { return MemoryNodes(); }
 
  protected:
   std::unique_ptr<Operation> DoExchange(const Exchange& exchange) override;
@@ -24,6 +26,8 @@ class DryCommunicator : public Communicator {
   std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) override;
   std::unique_ptr<Operation> DoAllReduceSum(View data) override;
   std::unique_ptr<Operation> DoBroadcast(View data, int root) override;
+  std::unique_ptr<Operation> DoLend(ConstView block, int to, int tag) override;
+  std::unique_ptr<Loan::Operation> DoBorrow(const ConstView& like, int from, int tag) override;
   std::vector<std::string> DoAllGatherText(const std::string& text) override;
   void DoBarrier() override;
   std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) override;

@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A message that its sender has posted and its receiver copies.
+// A message that its sender has posted and its receiver copies, or borrows.
 struct Parcel {
   enum class State { kOffered, kTaken, kDelivered };
   const void* data;
@@ -88,7 +88,7 @@ class LocalInFlight final : public InFlight {
           route_.world.mailbox.erase(offered);
         }
       }
-      // The receiver is copying: the buffer has to live until it is done.
+      // The receiver is copying or reading: the buffer has to live until it is done.
       Port& port = route_.world.port(send.parcel.sender);
       port.wake.wait(lock, [&] { return send.parcel.state != Parcel::State::kTaken; });
     }
@@ -172,6 +172,54 @@ class LocalInFlight final : public InFlight {
   std::vector<Receive> receives_;
 };
 
+// A loan is a parcel that its receiver keeps for a while instead of copying it.
+class LocalLoan final : public InLoan {
+ public:
+  LocalLoan(const LocalInFlight::Route& route, const Incoming& block, std::string_view what)
+      : route_(route), block_(block), what_(what) {}
+  ~LocalLoan() override { Return(); }
+
+  void Accept() override { accepted_ = true; }
+
+  // Not before it is accepted: a lender that fails takes back what nobody reads, and waits for what
+  // is read, so a borrower must not hold a block while it waits for anything else.
+  bool Advance() override {
+    const std::lock_guard lock(route_.world.mutex);
+    route_.world.ThrowIfAborted();
+    if (address_ != nullptr) return true;
+    const auto offered =
+        accepted_ ? route_.world.mailbox.find({route_.group, block_.from, route_.rank, block_.tag})
+                  : route_.world.mailbox.end();
+    if (offered == route_.world.mailbox.end()) return false;
+    parcel_ = offered->second;
+    Check(parcel_->bytes == block_.bytes, "{}: rank {} lends {} bytes where rank {} expects {}",
+          what_, block_.from, parcel_->bytes, route_.rank, block_.bytes);
+    route_.world.mailbox.erase(offered);
+    parcel_->state = Parcel::State::kTaken;
+    address_ = parcel_->data;
+    return true;
+  }
+
+  Missing Pending() const override { return {.senders = {block_.from}, .receivers = {}}; }
+  const void* address() const override { return address_; }
+
+  void Return() override {
+    if (address_ == nullptr) return;
+    const std::lock_guard lock(route_.world.mutex);
+    parcel_->state = Parcel::State::kDelivered;
+    route_.world.Wake(parcel_->sender);
+    address_ = nullptr;
+  }
+
+ private:
+  const LocalInFlight::Route route_;
+  const Incoming block_;
+  const std::string_view what_;
+  bool accepted_ = false;
+  Parcel* parcel_ = nullptr;
+  const void* address_ = nullptr;  // of the open block
+};
+
 class LocalCommunicator final : public MessageCommunicator {
  public:
   LocalCommunicator(std::shared_ptr<LocalWorld> world, int id, Group group)
@@ -179,12 +227,23 @@ class LocalCommunicator final : public MessageCommunicator {
 
   std::string Name() const override { return "threads"; }
 
+  std::vector<int> FindMemoryNodes() override {
+    return std::vector<int>(static_cast<size_t>(size()), 0);
+  }
+
  protected:
   std::unique_ptr<InFlight> Post(const Messages& messages, std::string_view what) override {
-    const LocalInFlight::Route route{*world_, id_, rank(), group().world_ranks};
-    auto in_flight = std::make_unique<LocalInFlight>(route, messages, what);
+    auto in_flight = std::make_unique<LocalInFlight>(RouteOfThis(), messages, what);
     in_flight->Offer();
     return in_flight;
+  }
+
+  std::unique_ptr<InFlight> PostLoan(const Outgoing& block, std::string_view what) override {
+    return Post({.sends = {block}, .receives = {}}, what);
+  }
+
+  std::unique_ptr<InLoan> PostBorrow(const Incoming& block, std::string_view what) override {
+    return std::make_unique<LocalLoan>(RouteOfThis(), block, what);
   }
 
   void Pause(Clock::time_point, Clock::time_point deadline) override {
@@ -213,6 +272,8 @@ class LocalCommunicator final : public MessageCommunicator {
   }
 
  private:
+  LocalInFlight::Route RouteOfThis() const { return {*world_, id_, rank(), group().world_ranks}; }
+
   const std::shared_ptr<LocalWorld> world_;
   const int id_;  // 0: the world
   int splits_ = 0;

@@ -86,9 +86,9 @@ void MessageCommunicator::Deliver(const Messages& messages, std::string_view wha
 }
 
 int MessageCommunicator::NextCollectiveTag() {
-  // Pairs from kTags to below 2^15; no rank has so many collectives in flight.
-  constexpr int kPairs = ((1 << 15) - Exchange::kTags) / 2;
-  return Exchange::kTags + 2 * static_cast<int>(collectives_++ % kPairs);
+  // Pairs up to below 2^15; no rank has so many collectives in flight.
+  constexpr int kFirst = 2 * Exchange::kTags, kPairs = ((1 << 15) - kFirst) / 2;
+  return kFirst + 2 * static_cast<int>(collectives_++ % kPairs);
 }
 
 std::unique_ptr<MessageCommunicator::Operation> MessageCommunicator::DoExchange(
@@ -150,6 +150,18 @@ std::unique_ptr<MessageCommunicator::Operation> MessageCommunicator::DoBroadcast
     }
   }
   return std::make_unique<OneStep>(*this, "broadcast", messages);
+}
+
+std::unique_ptr<MessageCommunicator::Operation> MessageCommunicator::DoLend(ConstView block, int to,
+                                                                            int tag) {
+  return std::make_unique<LendOperation>(
+      *this, Outgoing{block.data, block.size_bytes(), to, Exchange::kTags + tag});
+}
+
+std::unique_ptr<Loan::Operation> MessageCommunicator::DoBorrow(const ConstView& like, int from,
+                                                               int tag) {
+  return std::make_unique<BorrowOperation>(
+      *this, Incoming{nullptr, like.size_bytes(), from, Exchange::kTags + tag});
 }
 
 std::vector<std::string> MessageCommunicator::DoAllGatherText(const std::string& text) {

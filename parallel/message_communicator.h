@@ -19,8 +19,8 @@
 
 namespace annulus::parallel {
 
-// Messages bear a tag: user tags below Exchange::kTags, collectives above, and all below 2^15,
-// which is the least that MPI promises.
+// Messages bear a tag: user tags below Exchange::kTags, loans as many above, then collectives, and
+// all below 2^15, which is the least that MPI promises.
 struct Outgoing {
   const void* data;
   int64_t bytes;
@@ -51,6 +51,18 @@ class InFlight {
     std::vector<int> receivers;
   };
   virtual Missing Pending() const = 0;
+};
+
+// A block that a peer lends, on its way to its borrower.
+class InLoan : public InFlight {
+ public:
+  // The borrower stands ready: from here on Advance() may open the block, and is true when it is
+  // open.
+  virtual void Accept() = 0;
+  // Of the open block.
+  virtual const void* address() const = 0;
+  // Tells the lender that the open block has been read.
+  virtual void Return() = 0;
 };
 
 class MessageOperation;
@@ -90,6 +102,10 @@ class MessageCommunicator : public Communicator {
   // Starts moving `messages`; `what` names the operation in errors. Messages of one pair and tag
   // arrive in the order sent.
   virtual std::unique_ptr<InFlight> Post(const Messages& messages, std::string_view what) = 0;
+  // Offers a block, or asks for the one that is offered (`data` is null): delivered when it has
+  // been returned. A block that is destroyed open, not yet returned, is returned without a wait.
+  virtual std::unique_ptr<InFlight> PostLoan(const Outgoing& block, std::string_view what) = 0;
+  virtual std::unique_ptr<InLoan> PostBorrow(const Incoming& block, std::string_view what) = 0;
   // Blocks until a message may have moved, but not past `deadline`. `since`: when this wait began.
   virtual void Pause(std::chrono::steady_clock::time_point since,
                      std::chrono::steady_clock::time_point deadline) = 0;
@@ -100,12 +116,16 @@ class MessageCommunicator : public Communicator {
   std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) override;
   std::unique_ptr<Operation> DoAllReduceSum(View data) override;
   std::unique_ptr<Operation> DoBroadcast(View data, int root) override;
+  std::unique_ptr<Operation> DoLend(ConstView block, int to, int tag) override;
+  std::unique_ptr<Loan::Operation> DoBorrow(const ConstView& like, int from, int tag) override;
   std::vector<std::string> DoAllGatherText(const std::string& text) override;
   void DoBarrier() override;
 
  private:
   friend class MessageOperation;
   friend class AllReduceOperation;
+  friend class LendOperation;
+  friend class BorrowOperation;
 
   void Complete(MessageOperation& operation, std::chrono::steady_clock::time_point deadline);
   [[noreturn]] void ThrowMissing(const MessageOperation& operation) const;

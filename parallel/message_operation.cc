@@ -5,6 +5,23 @@
 #include "parallel/reduce.h"
 
 namespace annulus::parallel {
+namespace {
+
+constexpr std::string_view kLend = "return of a loan", kBorrow = "loan";
+
+// Moves a loan that outlives it: it is under way until the block is open, and lasts longer.
+class UntilOpen final : public InFlight {
+ public:
+  explicit UntilOpen(InLoan& loan) : loan_(loan) {}
+
+  bool Advance() override { return loan_.Advance(); }
+  Missing Pending() const override { return loan_.Pending(); }
+
+ private:
+  InLoan& loan_;
+};
+
+}  // namespace
 
 MessageOperation::MessageOperation(MessageCommunicator& owner, std::string_view what)
     : owner_(owner), what_(what) {
@@ -31,6 +48,25 @@ InFlight::Missing MessageOperation::Pending() const {
 }
 
 void MessageOperation::Post(const Messages& messages) { in_flight_ = owner_.Post(messages, what_); }
+
+LendOperation::LendOperation(MessageCommunicator& owner, const Outgoing& block)
+    : MessageOperation(owner, kLend) {
+  MessageOperation::Post(owner.PostLoan(block, kLend));
+}
+
+BorrowOperation::Opening::Opening(MessageCommunicator& owner, InLoan& loan)
+    : MessageOperation(owner, kBorrow) {
+  MessageOperation::Post(std::make_unique<UntilOpen>(loan));
+}
+
+BorrowOperation::BorrowOperation(MessageCommunicator& owner, const Incoming& block)
+    : loan_(owner.PostBorrow(block, kBorrow)), opening_(owner, *loan_) {}
+
+const void* BorrowOperation::Open(std::chrono::steady_clock::time_point deadline) {
+  loan_->Accept();
+  opening_.Complete(deadline);
+  return loan_->address();
+}
 
 AllReduceOperation::AllReduceOperation(MessageCommunicator& owner, View data, int tag)
     : MessageOperation(owner, "all-reduce"),

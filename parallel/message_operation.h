@@ -21,6 +21,7 @@ class MessageOperation : public Transfer::Operation {
 
  protected:
   void Post(const Messages& messages);
+  void Post(std::unique_ptr<InFlight> in_flight) { in_flight_ = std::move(in_flight); }
   // The last posted messages are delivered. Posts the next ones, or returns false: done.
   virtual bool Next() { return false; }
 
@@ -38,6 +39,31 @@ class OneStep final : public MessageOperation {
       : MessageOperation(owner, what) {
     Post(messages);
   }
+};
+
+// A block that is lent, until it is returned.
+class LendOperation final : public MessageOperation {
+ public:
+  LendOperation(MessageCommunicator& owner, const Outgoing& block);
+};
+
+// A block that is borrowed, on its way until it is open.
+class BorrowOperation final : public Loan::Operation {
+ public:
+  BorrowOperation(MessageCommunicator& owner, const Incoming& block);
+
+  const void* Open(std::chrono::steady_clock::time_point deadline) override;
+  void Return() override { loan_->Return(); }
+
+ private:
+  // What moves the loan on with all else that the rank has under way.
+  class Opening final : public MessageOperation {
+   public:
+    Opening(MessageCommunicator& owner, InLoan& loan);
+  };
+
+  std::unique_ptr<InLoan> loan_;
+  Opening opening_;
 };
 
 // Reduce-scatter, then all-gather, in windows of the ranks' shares that fit the staging buffer: in

@@ -1,6 +1,6 @@
 #include "parallel/mpi_communicator.h"
 
-#include <mpi.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,30 +8,20 @@
 #include <cstdlib>
 #include <exception>
 #include <limits>
+#include <numeric>
 #include <thread>
 
 #include "kernels/base/error.h"
 #include "parallel/message_communicator.h"
+#include "parallel/mpi_call.h"
+#include "parallel/mpi_loan.h"
+#include "parallel/mpi_messages.h"
+#include "parallel/mpi_window.h"
 
 namespace annulus::parallel {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-std::string ErrorText(int code) {
-  char text[MPI_MAX_ERROR_STRING] = {};
-  int length = 0;
-  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return fmt::format("error {}", code);
-  return {text, static_cast<size_t>(length)};
-}
-
-// `where()` is a text: the rank, and operation and peer if there are any.
-template <class Where>
-void CheckMpi(int code, std::string_view call, const Where& where) {
-  if (code != MPI_SUCCESS) [[unlikely]] {
-    ThrowSystemError("{}: {}: {}", where(), call, ErrorText(code));
-  }
-}
 
 std::string AnyRank() { return "a rank"; }
 
@@ -58,8 +48,6 @@ volatile std::sig_atomic_t g_exit_status = 0;
   std::_Exit(exit_status);
 }
 
-bool Unwinding() { return std::uncaught_exceptions() > 0; }
-
 // Owns a communicator of MPI. Freeing one is collective, so a rank that failed leaves it be.
 class OwnedComm {
  public:
@@ -78,146 +66,64 @@ class OwnedComm {
   const std::shared_ptr<const Workbench> workbench_;
 };
 
-// What a set of messages needs to know of its communicator.
-struct Route {
-  MPI_Comm comm;
-  int64_t piece_bytes;
-  const std::vector<int>& world_ranks;
-  int rank;
-
-  int WorldRank(int of) const { return world_ranks[static_cast<size_t>(of)]; }
-  std::string Where(std::string_view what, std::string_view side, int peer) const {
-    return fmt::format("rank {}: {} {} rank {}", WorldRank(rank), what, side, WorldRank(peer));
-  }
-};
-
-class MpiInFlight final : public InFlight {
- public:
-  MpiInFlight(const Route& route, std::string_view what) : route_(route), what_(what) {}
-
-  // Requests that are still open belong to a failed rank, which is about to end. The receives are
-  // taken back, so that nothing arrives in a buffer that has gone; a send cannot be.
-  ~MpiInFlight() override {
-    for (size_t i = 0; i < requests_.size(); ++i) {
-      if (requests_[i] == MPI_REQUEST_NULL) continue;
-      if (pieces_[i].receives) MPI_Cancel(&requests_[i]);
-      MPI_Request_free(&requests_[i]);
-    }
-  }
-
-  // Receives first, so that what is already on its way finds its buffer.
-  void Start(const Messages& messages) {
-    for (const Incoming& receive : messages.receives) {
-      ForEachPiece(receive.bytes, [&](int64_t begin, int bytes) {
-        Add({receive.from, bytes, true});
-        CheckMpi(MPI_Irecv(static_cast<char*>(receive.data) + begin, bytes, MPI_BYTE, receive.from,
-                           receive.tag, route_.comm, &requests_.back()),
-                 "MPI_Irecv", [&] { return Where(pieces_.back()); });
-      });
-    }
-    for (const Outgoing& send : messages.sends) {
-      ForEachPiece(send.bytes, [&](int64_t begin, int bytes) {
-        Add({send.to, bytes, false});
-        CheckMpi(MPI_Isend(static_cast<const char*>(send.data) + begin, bytes, MPI_BYTE, send.to,
-                           send.tag, route_.comm, &requests_.back()),
-                 "MPI_Isend", [&] { return Where(pieces_.back()); });
-      });
-    }
-    open_ = static_cast<int>(requests_.size());
-    indices_.resize(requests_.size());
-    statuses_.resize(requests_.size());
-  }
-
-  bool Advance() override {
-    if (open_ == 0) return true;
-    int finished = 0;
-    const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &finished,
-                                  indices_.data(), statuses_.data());
-    if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
-      CheckMpi(code, "MPI_Testsome",
-               [&] { return fmt::format("rank {}: {}", route_.WorldRank(route_.rank), what_); });
-    }
-    for (int i = 0; i < finished; ++i) {
-      const MPI_Status& status = statuses_[static_cast<size_t>(i)];
-      const Piece& piece = pieces_[static_cast<size_t>(indices_[static_cast<size_t>(i)])];
-      if (code == MPI_ERR_IN_STATUS)
-        CheckMpi(status.MPI_ERROR, "MPI_Testsome", [&] { return Where(piece); });
-      CheckLength(piece, status);
-    }
-    open_ -= finished;
-    return open_ == 0;
-  }
-
-  Missing Pending() const override {
-    Missing missing;
-    for (size_t i = 0; i < requests_.size(); ++i) {
-      if (requests_[i] == MPI_REQUEST_NULL) continue;
-      std::vector<int>& side = pieces_[i].receives ? missing.senders : missing.receivers;
-      if (side.empty() || side.back() != pieces_[i].peer) side.push_back(pieces_[i].peer);
-    }
-    return missing;
-  }
-
- private:
-  struct Piece {
-    int peer;
-    int bytes;
-    bool receives;
-  };
-
-  // Pieces of one message bear one tag: MPI keeps the order of messages between two ranks.
-  template <class Body>
-  void ForEachPiece(int64_t bytes, const Body& body) {
-    int64_t begin = 0;
-    do {
-      const int64_t piece = std::min(bytes - begin, route_.piece_bytes);
-      body(begin, static_cast<int>(piece));
-      begin += piece;
-    } while (begin < bytes);
-  }
-
-  void Add(const Piece& piece) {
-    pieces_.push_back(piece);
-    requests_.push_back(MPI_REQUEST_NULL);
-  }
-
-  std::string Where(const Piece& piece) const {
-    return route_.Where(what_, piece.receives ? "from" : "to", piece.peer);
-  }
-
-  void CheckLength(const Piece& piece, const MPI_Status& status) const {
-    if (!piece.receives) return;
-    int bytes = 0;
-    CheckMpi(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count",
-             [&] { return Where(piece); });
-    if (bytes == piece.bytes) return;
-    Check(false, "{}: {} bytes came where {} were expected", Where(piece), bytes, piece.bytes);
-  }
-
-  const Route route_;
-  const std::string_view what_;
-  std::vector<MPI_Request> requests_;
-  std::vector<Piece> pieces_;  // of requests_
-  std::vector<int> indices_;
-  std::vector<MPI_Status> statuses_;
-  int open_ = 0;
-};
-
 class MpiCommunicator final : public MessageCommunicator {
  public:
-  MpiCommunicator(MPI_Comm comm, int64_t piece_bytes, Group group)
+  MpiCommunicator(MPI_Comm comm, int64_t piece_bytes, std::shared_ptr<MpiMemory> memory,
+                  Group group)
       : MessageCommunicator(std::move(group)),
         comm_(comm, this->group().workbench),
-        piece_bytes_(piece_bytes) {}
+        piece_bytes_(piece_bytes),
+        memory_(std::move(memory)) {}
 
   std::string Name() const override { return fmt::format("MPI ({})", MpiLibrary()); }
 
+  // Named after the first of their ranks.
+  std::vector<int> FindMemoryNodes() override {
+    Barrier();
+    MPI_Comm node = MPI_COMM_NULL;
+    CheckHere(MPI_Comm_split_type(comm_.get(), MPI_COMM_TYPE_SHARED, rank(), MPI_INFO_NULL, &node),
+              "MPI_Comm_split_type");
+    const double first[] = {static_cast<double>(RanksOf(node).front())};
+    MPI_Comm_free(&node);
+    std::vector<int> nodes;
+    for (const double of : AllGather(first)) nodes.push_back(static_cast<int>(of));
+    return nodes;
+  }
+
+  double SharedRoomBytes() const override {
+    struct statvfs room {};
+    if (statvfs(kSharedMemoryPlace, &room) != 0) return 0;
+    return static_cast<double>(room.f_bavail) * static_cast<double>(room.f_frsize);
+  }
+
  protected:
   std::unique_ptr<InFlight> Post(const Messages& messages, std::string_view what) override {
-    const Route route{comm_.get(), piece_bytes_, group().world_ranks, rank()};
-    auto in_flight = std::make_unique<MpiInFlight>(route, what);
+    auto in_flight = std::make_unique<MpiInFlight>(RouteOfThis(), what);
     in_flight->Start(messages);
     return in_flight;
+  }
+
+  std::unique_ptr<InFlight> PostLoan(const Outgoing& block, std::string_view what) override {
+    return std::make_unique<MpiLent>(RouteOfThis(), window(), block, what);
+  }
+
+  std::unique_ptr<InLoan> PostBorrow(const Incoming& block, std::string_view what) override {
+    return std::make_unique<MpiLoan>(RouteOfThis(), window(), block, what);
+  }
+
+  std::unique_ptr<SharedRegion> DoReserveShared(int64_t bytes) override {
+    const std::vector<int> nodes = MemoryNodes();
+    Barrier();
+    MPI_Comm node = MPI_COMM_NULL;
+    CheckHere(MPI_Comm_split(comm_.get(), nodes[static_cast<size_t>(rank())], rank(), &node),
+              "MPI_Comm_split");
+    std::vector<int> members = RanksOf(node);
+    if (members.size() == 1) {
+      MPI_Comm_free(&node);
+      return nullptr;
+    }
+    for (int& member : members) member = WorldRank(member);
+    return MpiWindow::Reserve(node, members, bytes, memory_);
   }
 
   // MPI moves large messages only inside its calls, so a short wait polls, and yields in between,
@@ -237,19 +143,53 @@ class MpiCommunicator final : public MessageCommunicator {
     // The split of MPI has no deadline: let nobody enter it before all can.
     Barrier();
     MPI_Comm comm = MPI_COMM_NULL;
-    CheckMpi(MPI_Comm_split(comm_.get(), members.front(), rank(), &comm), "MPI_Comm_split",
-             [&] { return fmt::format("rank {}", WorldRank(rank())); });
-    return std::make_unique<MpiCommunicator>(comm, piece_bytes_, GroupOf(members));
+    CheckHere(MPI_Comm_split(comm_.get(), members.front(), rank(), &comm), "MPI_Comm_split");
+    return std::make_unique<MpiCommunicator>(comm, piece_bytes_, memory_, GroupOf(members));
   }
 
   void DoAbort(const std::string&, int exit_status) noexcept override { EndJob(exit_status); }
 
  private:
+  MpiRoute RouteOfThis() const { return {comm_.get(), piece_bytes_, group().world_ranks, rank()}; }
+
+  void CheckHere(int code, std::string_view call) const {
+    CheckMpi(code, call, [&] { return fmt::format("rank {}", WorldRank(rank())); });
+  }
+
+  // The ranks of this group that are those of `some`, by their rank there.
+  std::vector<int> RanksOf(MPI_Comm some) const {
+    MPI_Group all_group = MPI_GROUP_NULL, some_group = MPI_GROUP_NULL;
+    int size = 0;
+    CheckHere(MPI_Comm_size(some, &size), "MPI_Comm_size");
+    std::vector<int> there(static_cast<size_t>(size)), here(there.size());
+    std::iota(there.begin(), there.end(), 0);
+    CheckHere(MPI_Comm_group(comm_.get(), &all_group), "MPI_Comm_group");
+    CheckHere(MPI_Comm_group(some, &some_group), "MPI_Comm_group");
+    CheckHere(MPI_Group_translate_ranks(some_group, size, there.data(), all_group, here.data()),
+              "MPI_Group_translate_ranks");
+    MPI_Group_free(&all_group);
+    MPI_Group_free(&some_group);
+    return here;
+  }
+
+  MpiWindow& window() const {
+    Check(memory_->window != nullptr, "a loan before memory was reserved to be shared");
+    return *memory_->window;
+  }
+
   const OwnedComm comm_;
   const int64_t piece_bytes_;
+  const std::shared_ptr<MpiMemory> memory_;
 };
 
 }  // namespace
+
+std::string MpiErrorText(int code) {
+  char text[MPI_MAX_ERROR_STRING] = {};
+  int length = 0;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return fmt::format("error {}", code);
+  return {text, static_cast<size_t>(length)};
+}
 
 bool MpiAvailable() { return true; }
 
@@ -290,7 +230,8 @@ std::unique_ptr<Communicator> CreateMpiWorld(const MpiSession& session, const Mp
            [&] { return fmt::format("rank {}", rank); });
   MessageCommunicator::Group group{rank, {}, options.deadline, session.workbench_};
   for (int member = 0; member < size; ++member) group.world_ranks.push_back(member);
-  return std::make_unique<MpiCommunicator>(comm, options.piece_bytes, std::move(group));
+  return std::make_unique<MpiCommunicator>(comm, options.piece_bytes, std::make_shared<MpiMemory>(),
+                                           std::move(group));
 }
 
 }  // namespace annulus::parallel

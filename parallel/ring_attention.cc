@@ -67,12 +67,14 @@ Schedule RingAttention::ScheduleOf(const ScheduleSpec& spec) const {
   for (kernels::Mask& mask : masks) {
     if (mask.kind == kernels::MaskKind::kDocuments) mask.document_starts = {};
   }
+  ScheduleSpec in_place = spec;
+  in_place.memory_nodes = context_.MemoryNodes();
   const auto wants = [&](int rank, int owner) {
     const Positions queries = partition_.PositionsOf(rank), keys = partition_.PositionsOf(owner);
     return std::any_of(masks.begin(), masks.end(),
                        [&](const kernels::Mask& mask) { return AttendsTo(mask, queries, keys); });
   };
-  return MakeSchedule(spec, context_.rank(), context_.size(), wants);
+  return MakeSchedule(in_place, context_.rank(), context_.size(), wants);
 }
 
 std::vector<RingAttention::Group> RingAttention::GroupsOf(const AttentionShape& shape) const {
@@ -145,6 +147,7 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
                                     BlockOf(shape, groups[g], keys, blocks.At(plan.keys)));
     }
     attendant.Finish();
+    blocks.Return();
   }
   for (size_t g = 0; g < groups.size(); ++g) {
     kernels_.AttentionForwardFinish(attentions[g], groups[g].Of(out), groups[g].Of(lse));
@@ -189,6 +192,7 @@ void RingAttention::Backward(const AttentionShape& shape, const BackwardInputs& 
     const bool begins_sum = plan.kv_owner != kNobody && plan.part == plan.sum;
     if (begins_sum || !attending.empty()) kernels_.Zero(sums.Writable(plan.part));
     fold(attending, keys, blocks.At(plan.keys), sums.Writable(plan.part));
+    blocks.Return();
     sums.Wait(step);
     if (!begins_sum && !attending.empty()) {
       kernels_.Add({.x = sums.At(plan.part), .y = sums.Writable(plan.sum)});

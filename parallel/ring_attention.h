@@ -36,9 +36,12 @@ struct AttentionShape {
 //   all-gather      P-1, or min(P-1, d)         min(P, 3)   P-1         P-1
 //   double ring     min(w-1, 2) + min(N-1, 2)   min(P, 3)   P-1         P-1
 //
-// Keys are sent in forward and again in backward. Where masks rule blocks out, nothing is sent that
-// no rank wants and no more keys are held; but a ring may hold 4 gradients, for a rank's own may
-// come home early, and a double ring 5, for a sum may wait for its next lap too. P = 1 takes none.
+// Keys are sent in forward and again in backward. Those that `context` lets a rank read in place
+// (Communicator::SharesMemory) are neither held nor sent; kv must then lie in memory that can be
+// lent, and stays as it is until the call returns. Where masks rule blocks out, nothing is sent
+// that no rank wants and no more keys are held; but a ring may hold 4 gradients, for a rank's own
+// may come home early, and a double ring 5, for a sum may wait for its next lap too. P = 1 takes
+// none.
 class RingAttention {
  public:
   // All must outlive this. `masks` is one for all sequences or one for each, the same on every

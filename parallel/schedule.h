@@ -9,6 +9,10 @@
 // due at s, then starts those that start at s. So whatever starts at s and is due at s+1 travels
 // during a fold.
 //
+// Where the owner's memory can be read, its keys stay where they are: such a message says at the
+// start that they are there, and nothing travels. It is due at the reader in the step that folds
+// them in, and at the owner after the last one, when all have read them.
+//
 // No schedule can block: both sides of a message start it earlier than either awaits it, in steps
 // that are numbered alike on all ranks.
 #pragma once
@@ -36,6 +40,13 @@ struct ScheduleSpec {
   // kAllGather: how many blocks of keys a rank has room for. 0: as many as it wants, and all are
   // under way from the start; 2 are the least that lets one arrive while another is read.
   int blocks_in_flight = 0;
+  // Ranks with equal numbers, by rank, read each other's keys in place; empty: none do.
+  std::vector<int> memory_nodes = {};
+
+  bool InPlace(int rank, int owner) const {
+    return rank != owner && !memory_nodes.empty() &&
+           memory_nodes[static_cast<size_t>(rank)] == memory_nodes[static_cast<size_t>(owner)];
+  }
 };
 
 inline constexpr int kNobody = -1;
@@ -70,6 +81,8 @@ struct BlockMessage {
   // What arrives is of the gradient of this rank's own keys, and is added to it.
   bool adds = false;
   int slot = kOwn;
+  // The receiver reads the sender's own tensor where it lies, and `slot` stands for it there.
+  bool in_place = false;
 
   bool operator==(const BlockMessage&) const = default;
 };
@@ -77,6 +90,7 @@ struct BlockMessage {
 struct BlockStream {
   std::vector<BlockMessage> messages;  // in the order of their start
   int slots = 0;                       // buffers of one block that it needs beside the own tensor
+  int in_place = 0;                    // slots from `slots` on that stand for tensors of peers
 
   bool operator==(const BlockStream&) const = default;
 };

@@ -61,17 +61,30 @@ int AssignColours(const std::vector<Tenancy*>& tenancies) {
 void AssignKeySlots(int rank, Schedule& schedule) {
   std::map<int, Tenancy> blocks;  // by owner; own keys need no buffer
   for (BlockMessage& message : schedule.keys.messages) {
-    if (message.owner == rank) continue;
+    if (message.owner == rank || message.in_place) continue;
     blocks[message.owner].Hold(message.start, message.due, message.slot);
   }
   for (int step = 0; step < std::ssize(schedule.steps); ++step) {
     ScheduleStep& fold = schedule.steps[static_cast<size_t>(step)];
-    if (fold.kv_owner == kNobody || fold.kv_owner == rank) continue;
-    blocks[fold.kv_owner].HoldUntil(step + 1, fold.keys);
+    const auto block = blocks.find(fold.kv_owner);
+    if (block != blocks.end()) block->second.HoldUntil(step + 1, fold.keys);
   }
   std::vector<Tenancy*> tenancies;
   for (auto& [owner, block] : blocks) tenancies.push_back(&block);
   schedule.keys.slots = AssignColours(tenancies);
+}
+
+// Blocks that are read in place are numbered behind the buffers.
+void NumberBlocksInPlace(int rank, Schedule& schedule) {
+  std::map<int, int> slots;  // by owner
+  for (BlockMessage& message : schedule.keys.messages) {
+    if (!message.in_place || message.owner == rank) continue;
+    message.slot = slots[message.owner] = schedule.keys.slots + schedule.keys.in_place++;
+  }
+  for (ScheduleStep& fold : schedule.steps) {
+    const auto slot = slots.find(fold.kv_owner);
+    if (slot != slots.end()) fold.keys = slot->second;
+  }
 }
 
 // The sums that pass this rank, its parts of them, and what comes home. The own gradient lies in
@@ -120,6 +133,7 @@ void AssignSlots(int rank, Schedule& schedule) {
         [](const BlockMessage& a, const BlockMessage& b) { return a.start < b.start; });
   }
   AssignKeySlots(rank, schedule);
+  NumberBlocksInPlace(rank, schedule);
   GradientTenancies gradients(rank, schedule);
   schedule.gradients.slots = AssignColours(gradients.All());
 }

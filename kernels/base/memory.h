@@ -27,6 +27,10 @@ inline constexpr int kMemoryCategories = 9;
 
 std::string_view NameOf(MemoryCategory category);
 
+// Who may read a tensor: the rank that has it, or also those that share memory with it.
+enum class Reach : uint8_t { kRank, kNode };
+inline constexpr int kReaches = 2;
+
 class StackMemory {
  public:
   using Mark = int64_t;
@@ -36,7 +40,11 @@ class StackMemory {
   // `bytes` more on top of the stack, aligned to kAlignment and rounded up to it; the rounding is
   // charged too. Contents are unspecified. `owner` names the module and must outlive the stack.
   // Throws InternalError when the reservation is exceeded.
-  virtual void* Push(int64_t bytes, MemoryCategory category, std::string_view owner) = 0;
+  virtual void* Push(int64_t bytes, MemoryCategory category, std::string_view owner,
+                     Reach reach) = 0;
+  void* Push(int64_t bytes, MemoryCategory category, std::string_view owner) {
+    return Push(bytes, category, owner, Reach::kRank);
+  }
 
   virtual Mark Top() const = 0;
 
@@ -45,9 +53,9 @@ class StackMemory {
 
   // A contiguous tensor on top of the stack.
   View Allocate(DType dtype, std::initializer_list<int64_t> dims, MemoryCategory category,
-                std::string_view owner) {
+                std::string_view owner, Reach reach = Reach::kRank) {
     View view(nullptr, dtype, dims);
-    view.data = Push(view.size_bytes(), category, owner);
+    view.data = Push(view.size_bytes(), category, owner, reach);
     return view;
   }
 

@@ -29,7 +29,8 @@ std::vector<ParallelOptions> StrategiesOf(const RunConfig& config, int ranks,
 }
 
 std::vector<RingCase> CasesOf(const RunConfig& config,
-                              const std::vector<ParallelOptions>& strategies) {
+                              const std::vector<ParallelOptions>& strategies,
+                              const MemorySharing& sharing) {
   BenchOptions bench = ResolveBench(config.bench);
   if (bench.n.empty()) bench.n.assign(kLengths.begin(), kLengths.end());
   std::vector<RingCase> cases;
@@ -38,7 +39,8 @@ std::vector<RingCase> CasesOf(const RunConfig& config,
       for (const BenchMask mask : bench.mask) {
         for (const int64_t n : bench.n) {
           for (const ParallelOptions& parallel : strategies) {
-            cases.push_back({CaseOf(bench, n, head_dim, dtype, mask), parallel});
+            cases.push_back(
+                {CaseOf(bench, n, head_dim, dtype, mask), parallel, NarrowTo(parallel, sharing)});
           }
         }
       }
@@ -61,7 +63,7 @@ std::array<RingRow, 2> ForecastRows(const RingCase& ring, const kernels::KernelT
     row.predicted_bytes_sent = pass.bytes_sent;
     if (machine == nullptr) continue;
     const RingForecast one =
-        ForecastRing({ring.attention, OnOneRank(ring.parallel)}, table, 1, machine);
+        ForecastRing({ring.attention, OnOneRank(ring.parallel), {}}, table, 1, machine);
     const double alone_s = (backward ? one.backward : one.forward).times.total_s();
     row.predicted_ms = 1e3 * pass.times.total_s();
     row.predicted_exposed_comm_ms = 1e3 * pass.times.exposed_s;
@@ -90,10 +92,13 @@ class RingBench {
         table_(launch.threads) {}
 
   // Both passes of a case.
-  std::array<RingRow, 2> Measure(const RingCase& ring) {
+  std::array<RingRow, 2> Measure(RingCase ring) {
+    RingForecast own = ForecastRank(ring, table_, world_.rank(), world_.size(), nullptr);
+    ring.sharing = WithRoom(ring.parallel, ring.sharing, own.memory.node_bytes, world_);
+    own = ForecastRank(ring, table_, world_.rank(), world_.size(), nullptr);
     std::array<RingRow, 2> rows = ForecastRows(ring, table_, world_.size(), machine_);
-    const RingForecast own = ForecastRank(ring, table_, world_.rank(), world_.size(), nullptr);
-    Arena arena(own.peak_bytes);
+    world_.ShareMemory(ring.sharing.nodes);
+    Arena arena(own.memory, world_);
     kernels::Kernels kernels(table_, arena);
     RingWorkload workload(ring, {kernels, arena}, world_);
     workload.Fill();
@@ -199,12 +204,14 @@ RingReport RunRingBench(const RunConfig& config, parallel::Communicator& world,
   CheckSameConfiguration(world, config);
   const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
   std::optional<MachineModel> machine;
-  std::vector<RingCase> cases;
+  std::vector<ParallelOptions> strategies;
   TryTogether(world, [&] {
     if (!config.machine.empty()) machine = ReadMachineFile(config.machine);
     if (machine) machine->CheckLinks(world.size());
-    cases = CasesOf(config, StrategiesOf(config, world.size(), launch.hosts));
+    strategies = StrategiesOf(config, world.size(), launch.hosts);
   });
+  const std::vector<RingCase> cases =
+      CasesOf(config, strategies, FindSharing(strategies.front(), world.FindMemoryNodes()));
   RingReport report{.rows = {},
                     .rounds = config.bench.repetitions,
                     .machine = machine ? NameOf(*machine, config.machine) : "",
@@ -235,7 +242,9 @@ RingReport ForecastRingBench(const RunConfig& config) {
   const kernels::CpuTable table(std::max(config.device.threads, 1));
   // Without a launch all ranks share a node, unless parallel.node_size says otherwise.
   const std::vector<std::string> hosts(static_cast<size_t>(ranks), HostName());
-  for (const RingCase& ring : CasesOf(config, StrategiesOf(config, ranks, hosts))) {
+  const std::vector<ParallelOptions> strategies = StrategiesOf(config, ranks, hosts);
+  const MemorySharing sharing = PlanSharing(strategies.front(), ranks, &machine);
+  for (const RingCase& ring : CasesOf(config, strategies, sharing)) {
     for (RingRow& row : ForecastRows(ring, table, ranks, &machine)) {
       row.threads_per_rank = machine.threads_per_rank;
       report.rows.push_back(row);

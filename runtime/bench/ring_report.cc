@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "runtime/bench/chart.h"
 #include "runtime/bench/report_cells.h"
@@ -62,6 +63,7 @@ nlohmann::ordered_json RowJson(const RingRow& row) {
                               {"dtype", kernels::NameOf(attention.dtype)},
                               {"mask", NameOf(attention.mask)},
                               {"pass", PassName(row.backward)}};
+  json["keys_in_place"] = row.ring.sharing.on();
   AddSpread("ms", row.ms, json);
   json["baseline"] = NameOf(row.baseline);
   json["baseline_ms"] = OrNull(row.baseline_ms);
@@ -126,6 +128,9 @@ std::string ToText(const RingReport& report) {
         first.threads_per_rank == 1 ? "" : "s");
   }
   if (!report.machine.empty()) text += "predicted by " + report.machine + "\n";
+  std::set<std::string> keys;
+  for (const RingRow& row : report.rows) keys.insert(row.ring.sharing.text);
+  for (const std::string& how : keys) text += "keys: " + how + "\n";
   for (const std::string& note : report.notes) text += "note: " + note + "\n";
   return text;
 }

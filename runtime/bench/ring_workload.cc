@@ -46,11 +46,13 @@ RingWorkload::RingWorkload(const RingCase& ring, const WorkloadContext& context,
       pair_features_(shape_.batch * shape_.heads * shape_.head_dim * AllowedPairs(mask_.mask)) {
   const int64_t tokens = partition_.local_tokens();
   const DType dtype = ring.attention.dtype;
-  const auto allocate = [&](DType of, std::initializer_list<int64_t> dims) {
-    return context.memory.Allocate(of, dims, MemoryCategory::kActivations, "attention");
+  const auto allocate = [&](DType of, std::initializer_list<int64_t> dims,
+                            kernels::Reach reach = kernels::Reach::kRank) {
+    return context.memory.Allocate(of, dims, MemoryCategory::kActivations, "attention", reach);
   };
   q_ = allocate(dtype, {shape_.batch, tokens, shape_.heads, shape_.head_dim});
-  kv_ = allocate(dtype, {2, shape_.batch, tokens, shape_.kv_heads * shape_.head_dim});
+  kv_ = allocate(dtype, {2, shape_.batch, tokens, shape_.kv_heads * shape_.head_dim},
+                 kernels::Reach::kNode);
   out_ = allocate(dtype, {shape_.batch, tokens, shape_.heads, shape_.head_dim});
   const parallel::AttentionShape held = HeldBy(group_, shape_);
   const int64_t held_tokens = tokens * group_.ulysses_size();
@@ -61,7 +63,8 @@ RingWorkload::RingWorkload(const RingCase& ring, const WorkloadContext& context,
     return;
   }
   held_q_ = allocate(dtype, {held.batch, held_tokens, held.heads, held.head_dim});
-  held_kv_ = allocate(dtype, {2, held.batch, held_tokens, held.kv_heads * held.head_dim});
+  held_kv_ = allocate(dtype, {2, held.batch, held_tokens, held.kv_heads * held.head_dim},
+                      kernels::Reach::kNode);
 }
 
 void RingWorkload::Fill() {
@@ -99,6 +102,7 @@ RingForecast ForecastRank(const RingCase& ring, const kernels::KernelTable& tabl
   kernels::Kernels kernels(dry, arena);
   parallel::LinkClock links(clock, machine == nullptr ? nullptr : &machine->network, rank);
   parallel::DryCommunicator communicator(ranks, links);
+  communicator.ShareMemory(ring.sharing.nodes);
   RingWorkload workload(ring, {kernels, arena}, communicator);
   const auto pass = [&](const auto& work) {
     const kernels::DryTimes before = clock.times();
@@ -111,7 +115,7 @@ RingForecast ForecastRank(const RingCase& ring, const kernels::KernelTable& tabl
   forecast.forward = pass([&] { workload.Forward(); });
   workload.PrepareBackward();
   forecast.backward = pass([&] { workload.Backward(); });
-  forecast.peak_bytes = arena.ledger().peak_bytes();
+  forecast.memory = SizeOf(arena.ledger());
   return forecast;
 }
 
@@ -123,7 +127,6 @@ RingForecast ForecastRing(const RingCase& ring, const kernels::KernelTable& tabl
     const RingForecast one = ForecastRank(ring, table, rank, ranks, machine);
     TakeSlower(one.forward, all.forward);
     TakeSlower(one.backward, all.backward);
-    all.peak_bytes = std::max(all.peak_bytes, one.peak_bytes);
   }
   return all;
 }

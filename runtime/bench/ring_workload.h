@@ -10,12 +10,15 @@
 #include "runtime/bench/attention_workload.h"
 #include "runtime/config/run_config.h"
 #include "runtime/machine/machine_model.h"
+#include "runtime/memory/arena.h"
+#include "runtime/run/memory_sharing.h"
 
 namespace annulus::runtime {
 
 struct RingCase {
   AttentionCase attention;        // of the whole sequence
   ParallelOptions parallel = {};  // resolved for the ranks it is spread over
+  MemorySharing sharing = {};     // among them
 };
 
 // This rank's part. A forward and a backward pass are collective over `communicator`, as is the
@@ -55,7 +58,7 @@ struct PassForecast {
 struct RingForecast {
   PassForecast forward;
   PassForecast backward;
-  int64_t peak_bytes = 0;
+  ArenaSize memory;
 };
 
 // Of `rank` of a group of `ranks`, run dry. Throws ConfigError where `machine`, which may be null,
@@ -63,7 +66,7 @@ struct RingForecast {
 RingForecast ForecastRank(const RingCase& ring, const kernels::KernelTable& table, int rank,
                           int ranks, const MachineModel* machine);
 
-// Of all ranks: the times of the slowest in each pass, bytes of all, the greatest peak.
+// Of all ranks: the times of the slowest in each pass, bytes of all.
 RingForecast ForecastRing(const RingCase& ring, const kernels::KernelTable& table, int ranks,
                           const MachineModel* machine);
 

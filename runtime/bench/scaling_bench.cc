@@ -4,6 +4,8 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <set>
+#include <string>
 
 #include "kernels/base/error.h"
 #include "runtime/bench/bench_launch.h"
@@ -85,7 +87,12 @@ ScalingReport EmptyReport(const RunConfig& config, const std::optional<MachineMo
 }
 
 void TakeRows(std::vector<ScalingCase>& cases, ScalingReport& report) {
-  for (ScalingCase& scaling : cases) report.rows.push_back(std::move(scaling.row));
+  std::set<std::string> keys;
+  for (ScalingCase& scaling : cases) {
+    if (scaling.row.ranks > 1) keys.insert(scaling.sharing.text);
+    report.rows.push_back(std::move(scaling.row));
+  }
+  for (const std::string& how : keys) report.notes.push_back("keys are " + how);
 }
 
 std::string DescribeCase(const ScalingRow& row) {
@@ -105,11 +112,20 @@ ScalingReport RunScalingBench(const RunConfig& config, parallel::Communicator& w
     cases = ScalingCases(config, launch.hosts);
   });
   kernels::CpuTable table(launch.threads);
+  const std::vector<int> machines = world.FindMemoryNodes();
+  for (ScalingCase& scaling : cases) {
+    scaling.sharing =
+        FindSharing(scaling.open, {machines.begin(), machines.begin() + scaling.row.ranks});
+  }
   TryTogether(world, [&] {
     for (ScalingCase& scaling : cases) Forecast(table, machine ? &*machine : nullptr, scaling);
   });
-  FillPredicted(cases);
   const Groups groups = MakeGroups(world, cases);
+  for (ScalingCase& scaling : cases) {
+    if (world.rank() >= scaling.row.ranks) continue;
+    FitRoom(table, machine ? &*machine : nullptr, *groups.at(scaling.row.ranks), scaling);
+  }
+  FillPredicted(cases);
   std::vector<std::vector<StepSample>> samples(cases.size());
   for (int64_t round = 0; round < config.bench.repetitions; ++round) {
     for (size_t i = 0; i < cases.size(); ++i) {
@@ -137,7 +153,10 @@ ScalingReport ForecastScalingBench(const RunConfig& config) {
   const std::vector<std::string> hosts(static_cast<size_t>(std::max(config.ranks, 1)), HostName());
   std::vector<ScalingCase> cases = ScalingCases(config, hosts);
   const kernels::CpuTable table(std::max(config.device.threads, 1));
-  for (ScalingCase& scaling : cases) Forecast(table, &*machine, scaling);
+  for (ScalingCase& scaling : cases) {
+    scaling.sharing = PlanSharing(scaling.open, scaling.row.ranks, &*machine);
+    Forecast(table, &*machine, scaling);
+  }
   FillPredicted(cases);
   ScalingReport report = EmptyReport(config, machine);
   report.threads_per_rank = machine->threads_per_rank;

@@ -38,6 +38,7 @@ ScalingCase CaseOf(const RunConfig& given, ScalingMode mode, int ranks,
   ResolveNodes(config.parallel, hosts.first(static_cast<size_t>(ranks)));
   scaling.shape = ShapeOf(config, config.model.vocab_size);
   scaling.row.n = config.train.sequence_length;
+  scaling.open = config.parallel;
   return scaling;
 }
 
@@ -95,10 +96,15 @@ std::vector<ScalingCase> ScalingCases(const RunConfig& config, std::span<const s
 void Forecast(const kernels::KernelTable& table, const MachineModel* machine,
               ScalingCase& scaling) {
   ScalingRow& row = scaling.row;
+  row.flops = 0;
+  scaling.config.parallel = scaling.open;
   scaling.config.parallel =
-      ChooseStrategy(scaling.config, scaling.shape, table, row.ranks, machine).parallel();
+      ChooseStrategy(scaling.config, scaling.shape, table, row.ranks, machine, scaling.sharing)
+          .parallel();
+  scaling.sharing = NarrowTo(scaling.config.parallel, scaling.sharing);
   row.strategy = ShortName(scaling.config.parallel);
-  const WorldPlan plan = PlanWorld(scaling.config, scaling.shape, table, row.ranks, machine);
+  const WorldPlan plan =
+      PlanWorld(scaling.config, scaling.shape, table, row.ranks, machine, scaling.sharing);
   for (int rank = 0; rank < row.ranks; ++rank) {
     row.flops += static_cast<double>(plan.Of(rank).steps.front().work.model_flops());
   }
@@ -109,10 +115,34 @@ void Forecast(const kernels::KernelTable& table, const MachineModel* machine,
   row.predicted_exposed_comm_ms = 1e3 * times.exposed_s;
 }
 
+namespace {
+
+RankPlace PlaceOf(const ScalingCase& scaling, const parallel::Communicator& group) {
+  return {.context_rank = group.rank(),
+          .context_size = group.size(),
+          .memory_nodes = scaling.sharing.nodes};
+}
+
+ArenaSize SizeOf(const ScalingCase& scaling, const kernels::KernelTable& table,
+                 const parallel::Communicator& group) {
+  return runtime::SizeOf(
+      PlanRank(scaling.config, scaling.shape, table, PlaceOf(scaling, group)).ledger);
+}
+
+}  // namespace
+
+void FitRoom(const kernels::KernelTable& table, const MachineModel* machine,
+             parallel::Communicator& group, ScalingCase& scaling) {
+  const bool shared = scaling.sharing.on();
+  scaling.sharing =
+      WithRoom(scaling.open, scaling.sharing, SizeOf(scaling, table, group).node_bytes, group);
+  if (shared && !scaling.sharing.on()) Forecast(table, machine, scaling);
+}
+
 StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
                        parallel::Communicator& group) {
-  const RankPlace place{.context_rank = group.rank(), .context_size = group.size()};
-  Arena arena(PlanRank(scaling.config, scaling.shape, table, place).ledger.peak_bytes());
+  group.ShareMemory(scaling.sharing.nodes);
+  Arena arena(SizeOf(scaling, table, group), group);
   Program program(scaling.config, scaling.shape,
                   {.table = table, .memory = arena, .world = group, .context = group});
   program.Initialize();

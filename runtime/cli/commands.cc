@@ -175,6 +175,7 @@ std::span<const Command> Commands() {
         "parallel.ulysses_size",
         "parallel.node_size",
         "parallel.blocks_in_flight",
+        "parallel.shared_memory",
         "parallel.transport",
         "parallel.timeout_s",
         "device.threads",

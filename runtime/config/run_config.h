@@ -105,6 +105,13 @@ enum class ContextStrategy : uint8_t {
 
 enum class TransportKind : uint8_t { kAuto, kMpi, kThreads };
 
+// Whether ranks that share memory read each other's keys where they lie.
+enum class SharedMemory : uint8_t {
+  kAuto,  // where they can
+  kOn,    // a run without room for it is refused
+  kOff,   // all keys are copied
+};
+
 struct ParallelOptions {
   int context_size = 0;  // ranks that share a sequence; 0: all ranks; Validate() replaces it
   parallel::PartitionKind partition = parallel::PartitionKind::kZigzag;
@@ -112,11 +119,11 @@ struct ParallelOptions {
   // Ranks that spread the heads among them; 0: what the strategy makes of it. Validate() replaces
   // it, but for strategy = auto and for hybrid, where a plan of each size decides.
   int ulysses_size = 0;
-  // Ranks of a node, with strategy = double-ring; 0: as the ranks were placed. A run's set-up
-  // replaces it.
+  // Ranks of a node; 0: as the ranks were placed. A run's set-up replaces it for double-ring.
   int node_size = 0;
   // Of keys that an all-gather has under way or at hand; 0: all that it wants, from the start.
   int blocks_in_flight = 0;
+  SharedMemory shared_memory = SharedMemory::kAuto;
   TransportKind transport = TransportKind::kAuto;
   double timeout_s = 60;  // of one wait for a peer
 

@@ -90,10 +90,11 @@ void ResolveOnlySize(ParallelOptions& parallel, int only, std::string_view what)
 
 void CheckNodes(const ParallelOptions& parallel, bool by_nodes) {
   if (parallel.node_size == 0) return;
-  if (!by_nodes) {
+  if (!by_nodes && parallel.shared_memory == SharedMemory::kOff) {
     ThrowConfigError(
-        "parallel.node_size = {} does not go with parallel.strategy = {}, which makes no "
-        "difference between nodes; leave node_size out or choose parallel.strategy = double-ring",
+        "parallel.node_size = {} does not go with parallel.strategy = {} and "
+        "parallel.shared_memory = off, which make no difference between nodes; leave node_size out "
+        "or choose parallel.strategy = double-ring",
         parallel.node_size, NameOf(parallel.strategy));
   }
   if (parallel.context_size % parallel.node_size != 0) {

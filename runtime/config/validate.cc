@@ -141,11 +141,18 @@ void CheckOptimizer(const OptimizerOptions& optimizer, int64_t steps) {
   }
 }
 
-void CheckDevice(const DeviceOptions& device) {
-  if (device.tf32 && device.kind == DeviceKind::kCpu) {
+void ResolveDevice(const DeviceOptions& device, ParallelOptions& parallel) {
+  if (device.kind == DeviceKind::kCpu) {
+    if (!device.tf32) return;
     ThrowConfigError(
         "device.tf32 = true is arithmetic of GPUs; leave it out or choose device.kind = cuda");
   }
+  if (parallel.shared_memory == SharedMemory::kOn) {
+    ThrowConfigError(
+        "parallel.shared_memory = on is for keys in the host's memory, and with device.kind = cuda "
+        "they are in a GPU's: leave it out");
+  }
+  parallel.shared_memory = SharedMemory::kOff;
 }
 
 }  // namespace
@@ -160,7 +167,7 @@ void Validate(RunConfig& config, int world_size) {
   ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
-  CheckDevice(config.device);
+  ResolveDevice(config.device, config.parallel);
 }
 
 }  // namespace annulus::runtime

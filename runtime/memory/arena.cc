@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -27,23 +28,45 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-}  // namespace
-
-Arena::Arena(DryTag)
-    : base_(reinterpret_cast<char*>(kDryBase)),  // NOLINT(performance-no-int-to-ptr)
-      reserved_bytes_(std::numeric_limits<int64_t>::max()) {}
-
-Arena::Arena(int64_t bytes) : Arena(bytes, nullptr) {}
-
-Arena::Arena(int64_t bytes, kernels::OwnedMemory memory)
-    : device_(std::move(memory)),
-      base_(reinterpret_cast<char*>(device_.get())),
-      reserved_bytes_(bytes) {
-  if (device_ == nullptr) MapHostMemory();
+// The first large page that begins in it.
+char* Aligned(void* memory) {
+  const auto address = reinterpret_cast<uintptr_t>(memory);
+  return static_cast<char*>(memory) +
+         (RoundUp(static_cast<int64_t>(address), kPageBytes) - static_cast<int64_t>(address));
 }
 
-void Arena::MapHostMemory() {
-  const int64_t bytes = reserved_bytes_;
+}  // namespace
+
+ArenaSize SizeOf(const Ledger& ledger) {
+  return {.bytes = ledger.peak_bytes(),
+          .rank_bytes = ledger.peak_bytes(kernels::Reach::kRank),
+          .node_bytes = ledger.peak_bytes(kernels::Reach::kNode)};
+}
+
+Arena::Arena(DryTag) {
+  stacks_[0] = {.base = reinterpret_cast<char*>(kDryBase),  // NOLINT(performance-no-int-to-ptr)
+                .reserved_bytes = std::numeric_limits<int64_t>::max()};
+}
+
+Arena::Arena(int64_t bytes) { Map(bytes); }
+
+Arena::Arena(const ArenaSize& size, parallel::Communicator& group)
+    : region_(group.ReserveShared(std::max<int64_t>(size.node_bytes, 1))) {
+  Map(region_ ? size.rank_bytes : size.bytes);
+  if (!region_) return;
+  stacks_[1] = {.base = static_cast<char*>(region_->data()), .reserved_bytes = region_->bytes()};
+  ASAN_POISON_MEMORY_REGION(stacks_[1].base, static_cast<size_t>(stacks_[1].reserved_bytes));
+}
+
+Arena::Arena(int64_t bytes, kernels::OwnedMemory memory) : device_(std::move(memory)) {
+  if (device_ == nullptr) {
+    Map(bytes);
+  } else {
+    stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = bytes};
+  }
+}
+
+void Arena::Map(int64_t bytes) {
   mapping_bytes_ = RoundUp(bytes, kPageBytes) + kPageBytes;
   mapping_ = mmap(nullptr, static_cast<size_t>(mapping_bytes_), PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -51,28 +74,40 @@ void Arena::MapHostMemory() {
     mapping_ = nullptr;
     ThrowSystemError("reserving {} bytes of memory failed: {}", bytes, std::strerror(errno));
   }
-  const auto address = reinterpret_cast<uintptr_t>(mapping_);
-  base_ = static_cast<char*>(mapping_) +
-          (RoundUp(static_cast<int64_t>(address), kPageBytes) - static_cast<int64_t>(address));
+  stacks_[0] = {.base = Aligned(mapping_), .reserved_bytes = bytes};
   // Large pages spare TLB misses; a kernel without them says no, and nothing is lost.
-  (void)madvise(base_, static_cast<size_t>(bytes / kPageBytes * kPageBytes), MADV_HUGEPAGE);
-  ASAN_POISON_MEMORY_REGION(base_, static_cast<size_t>(bytes));
+  (void)madvise(stacks_[0].base, static_cast<size_t>(bytes / kPageBytes * kPageBytes),
+                MADV_HUGEPAGE);
+  ASAN_POISON_MEMORY_REGION(stacks_[0].base, static_cast<size_t>(bytes));
 }
 
 Arena::~Arena() {
-  if (mapping_ == nullptr) return;
-  ASAN_UNPOISON_MEMORY_REGION(base_, static_cast<size_t>(reserved_bytes_));
+  if (!on_host()) return;
+  for (const Stack& stack : stacks_) {
+    ASAN_UNPOISON_MEMORY_REGION(stack.base, static_cast<size_t>(stack.reserved_bytes));
+  }
   munmap(mapping_, static_cast<size_t>(mapping_bytes_));
 }
 
-void* Arena::Push(int64_t bytes, kernels::MemoryCategory category, std::string_view owner) {
+int64_t Arena::reserved_bytes() const {
+  return stacks_[0].reserved_bytes + stacks_[1].reserved_bytes;
+}
+
+Arena::Stack& Arena::StackOf(kernels::Reach reach) {
+  return stacks_[region_ && reach == kernels::Reach::kNode ? 1 : 0];
+}
+
+void* Arena::Push(int64_t bytes, kernels::MemoryCategory category, std::string_view owner,
+                  kernels::Reach reach) {
   Check(bytes >= 0, "{} asks for {} bytes", owner, bytes);
   const int64_t charged = RoundUp(bytes, kAlignment);
-  Check(charged <= reserved_bytes_ - ledger_.bytes(),
+  Stack& stack = StackOf(reach);
+  Check(charged <= stack.reserved_bytes - stack.bytes,
         "{} asks for {} bytes of {}, but of {} reserved {} are in use", owner, charged,
-        kernels::NameOf(category), reserved_bytes_, ledger_.bytes());
-  char* const address = AddressOfTop();
-  entries_.push_back({ledger_.Charge(charged, category, owner), charged});
+        kernels::NameOf(category), stack.reserved_bytes, stack.bytes);
+  char* const address = stack.base + stack.bytes;
+  stack.bytes += charged;
+  entries_.push_back({ledger_.Charge(charged, category, owner, reach), charged, reach});
   if (on_host()) ASAN_UNPOISON_MEMORY_REGION(address, static_cast<size_t>(bytes));
   return address;
 }
@@ -82,8 +117,12 @@ void Arena::Release(Mark mark) {
   while (Top() > mark) {
     const Entry entry = entries_.back();
     entries_.pop_back();
-    ledger_.Discharge(entry.line, entry.bytes);
-    if (on_host()) ASAN_POISON_MEMORY_REGION(AddressOfTop(), static_cast<size_t>(entry.bytes));
+    ledger_.Discharge(entry.line, entry.bytes, entry.reach);
+    Stack& stack = StackOf(entry.reach);
+    stack.bytes -= entry.bytes;
+    if (on_host()) {
+      ASAN_POISON_MEMORY_REGION(stack.base + stack.bytes, static_cast<size_t>(entry.bytes));
+    }
   }
 }
 

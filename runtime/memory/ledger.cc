@@ -6,7 +6,11 @@
 
 namespace annulus::runtime {
 
-int Ledger::Charge(int64_t bytes, kernels::MemoryCategory category, std::string_view owner) {
+int Ledger::Charge(int64_t bytes, kernels::MemoryCategory category, std::string_view owner,
+                   kernels::Reach reach) {
+  OfReach& of_reach = reaches_[static_cast<size_t>(reach)];
+  of_reach.bytes += bytes;
+  of_reach.peak_bytes = std::max(of_reach.peak_bytes, of_reach.bytes);
   auto line = std::find_if(lines_.begin(), lines_.end(), [&](const Line& l) {
     return l.category == category && l.owner == owner;
   });
@@ -24,12 +28,13 @@ int Ledger::Charge(int64_t bytes, kernels::MemoryCategory category, std::string_
   return static_cast<int>(line - lines_.begin());
 }
 
-void Ledger::Discharge(int line, int64_t bytes) {
+void Ledger::Discharge(int line, int64_t bytes, kernels::Reach reach) {
   Line& entry = lines_.at(static_cast<size_t>(line));
   Check(entry.bytes >= bytes, "{} gives back {} bytes and holds {}", entry.owner, bytes,
         entry.bytes);
   entry.bytes -= bytes;
   bytes_ -= bytes;
+  reaches_[static_cast<size_t>(reach)].bytes -= bytes;
 }
 
 CategoryBytes Ledger::peak_by_category() const {

@@ -33,18 +33,30 @@ class Ledger {
   };
 
   // The line's index, for the matching Discharge.
-  int Charge(int64_t bytes, kernels::MemoryCategory category, std::string_view owner);
-  void Discharge(int line, int64_t bytes);
+  int Charge(int64_t bytes, kernels::MemoryCategory category, std::string_view owner,
+             kernels::Reach reach = kernels::Reach::kRank);
+  void Discharge(int line, int64_t bytes, kernels::Reach reach = kernels::Reach::kRank);
 
   int64_t bytes() const { return bytes_; }
   int64_t peak_bytes() const { return peak_bytes_; }
+  // Of one reach, now and at its own peak; the peaks may be of different moments.
+  int64_t bytes(kernels::Reach reach) const { return reaches_[static_cast<size_t>(reach)].bytes; }
+  int64_t peak_bytes(kernels::Reach reach) const {
+    return reaches_[static_cast<size_t>(reach)].peak_bytes;
+  }
   // The peak less what is persistent.
   int64_t peak_activation_bytes() const;
   CategoryBytes peak_by_category() const;
   const std::vector<Line>& lines() const { return lines_; }
 
  private:
+  struct OfReach {
+    int64_t bytes = 0;
+    int64_t peak_bytes = 0;
+  };
+
   std::vector<Line> lines_;
+  std::array<OfReach, kernels::kReaches> reaches_{};
   int64_t bytes_ = 0;
   int64_t peak_bytes_ = 0;
 };

@@ -16,6 +16,7 @@ struct Field {
   View (*shape)(const DecoderShape&, const SequenceShape&);  // without memory
   KeptUnder kept;
   const char* owner;
+  kernels::Reach reach = kernels::Reach::kRank;
 };
 
 View Rows(int64_t width, const DecoderShape& d, const SequenceShape& s) {
@@ -44,7 +45,8 @@ constexpr std::array<Field, 13> kFields = {{
     {&L::input_rstd, RowScalars, KeptUnder::kMlpRecompute, "attention norm"},
     {&L::input_normed, Hidden, KeptUnder::kMlpRecompute, "attention norm"},
     {&L::query, HeldQuery, KeptUnder::kMlpRecompute, "attention q, k, v"},
-    {&L::key_value, HeldKeyValue, KeptUnder::kMlpRecompute, "attention q, k, v"},
+    {&L::key_value, HeldKeyValue, KeptUnder::kMlpRecompute, "attention q, k, v",
+     kernels::Reach::kNode},
     {&L::attention, Heads, KeptUnder::kAlways, "attention output"},
     {&L::log_sum_exp, HeldLogSumExp, KeptUnder::kAlways, "attention log-sum-exp"},
     {&L::middle, Hidden, KeptUnder::kMlpRecompute, "residual stream"},
@@ -78,7 +80,8 @@ void Allocate(const DecoderShape& shape, const SequenceShape& sequence, Selectio
   for (const Field& field : kFields) {
     if (IsKept(field.kept, selection.recompute) != selection.kept) continue;
     View view = field.shape(shape, sequence);
-    view.data = memory.Push(view.size_bytes(), MemoryCategory::kActivations, field.owner);
+    view.data =
+        memory.Push(view.size_bytes(), MemoryCategory::kActivations, field.owner, field.reach);
     layer.*field.view = view;
   }
 }

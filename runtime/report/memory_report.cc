@@ -115,8 +115,9 @@ MemoryBaseline ReadMemoryBaseline(const kernels::KernelTable& table) {
           .device_bytes = table.ReadMemoryUse().used_bytes};
 }
 
-void AddMeasuredMemory(const Ledger& ledger, const MemoryBaseline& baseline,
+void AddMeasuredMemory(const Arena& arena, const MemoryBaseline& baseline,
                        const kernels::KernelTable& table, RankMemory& memory) {
+  const Ledger& ledger = arena.ledger();
   memory.measured = ledger.peak_by_category();
   memory.peak_bytes = ledger.peak_bytes();
   memory.peak_activation_bytes = ledger.peak_activation_bytes();
@@ -126,6 +127,7 @@ void AddMeasuredMemory(const Ledger& ledger, const MemoryBaseline& baseline,
   memory.device_baseline_bytes = baseline.device_bytes;
   memory.device_bytes = device.used_bytes;
   memory.device_total_bytes = device.total_bytes;
+  memory.peer_bytes_mapped = arena.peer_bytes_mapped();
 }
 
 nlohmann::ordered_json ToJson(const RankMemory& memory) {
@@ -140,6 +142,7 @@ nlohmann::ordered_json ToJson(const RankMemory& memory) {
       {"predicted_peak_activation_bytes", memory.predicted_peak_activation_bytes},
       {"os_peak_bytes", memory.os_peak_bytes},
       {"baseline_bytes", memory.baseline_bytes},
+      {"peer_bytes_mapped", memory.peer_bytes_mapped},
       {"score_matrix_bytes", memory.score_matrix_bytes}};
   if (memory.device_total_bytes == 0) return json;
   json["device_bytes"] = memory.device_bytes;
@@ -160,6 +163,7 @@ RankMemory RankMemoryFromJson(const nlohmann::ordered_json& json) {
           .peak_activation_bytes = json.at("peak_activation_bytes"),
           .baseline_bytes = json.at("baseline_bytes"),
           .os_peak_bytes = json.at("os_peak_bytes"),
+          .peer_bytes_mapped = json.at("peer_bytes_mapped"),
           .device_baseline_bytes = json.value("device_baseline_bytes", int64_t{0}),
           .device_bytes = json.value("device_bytes", int64_t{0}),
           .device_total_bytes = json.value("device_total_bytes", int64_t{0}),
@@ -181,12 +185,13 @@ std::string MemoryTable(const std::vector<RankMemory>& ranks) {
                    {"host", Align::kLeft},
                    {"peak", Align::kRight},
                    {"baseline", Align::kRight},
+                   {"of peers", Align::kRight},
                    {"OS peak", Align::kRight},
                    {"score matrix avoided", Align::kRight}});
   for (const RankMemory& rank : ranks) {
     table.AddRow({std::to_string(rank.rank), rank.host, FormatBytes(rank.peak_bytes),
-                  FormatBytes(rank.baseline_bytes), FormatBytes(rank.os_peak_bytes),
-                  FormatBytes(rank.score_matrix_bytes)});
+                  FormatBytes(rank.baseline_bytes), FormatBytes(rank.peer_bytes_mapped),
+                  FormatBytes(rank.os_peak_bytes), FormatBytes(rank.score_matrix_bytes)});
   }
   return text + table.ToString() + DeviceTable(ranks);
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/base/kernel_table.h"
-#include "runtime/memory/ledger.h"
+#include "runtime/memory/arena.h"
 #include "runtime/train/plan.h"
 
 namespace annulus::runtime {
@@ -24,6 +24,9 @@ struct RankMemory {
   // The process, which holds all ranks when ranks are threads.
   int64_t baseline_bytes = 0;  // resident before the first tensor byte: program, libraries, MPI
   int64_t os_peak_bytes = 0;
+  // Of os_peak_bytes: memory of peers that was read in place, which is on their ledgers. 0 where
+  // ranks are threads.
+  int64_t peer_bytes_mapped = 0;
   // The rank's device as its driver sees it, all ranks and other processes on it together; 0 where
   // tensors are in the host's memory.
   int64_t device_baseline_bytes = 0;  // before the first tensor byte: contexts, libraries
@@ -50,7 +53,7 @@ struct MemoryBaseline {
 MemoryBaseline ReadMemoryBaseline(const kernels::KernelTable& table);
 
 // Adds the measured half, while the tensors are still there.
-void AddMeasuredMemory(const Ledger& ledger, const MemoryBaseline& baseline,
+void AddMeasuredMemory(const Arena& arena, const MemoryBaseline& baseline,
                        const kernels::KernelTable& table, RankMemory& memory);
 
 // As memory.json holds it, and back: ranks send theirs to the one that reports.

@@ -35,8 +35,7 @@ enum class InitialWeights { kAsDrawn, kRoundedToBf16 };
 // One for each phase of the context schedule.
 std::vector<Gradients> ComputeGradients(const RankSetup& setup,
                                         InitialWeights weights = InitialWeights::kAsDrawn) {
-  const int64_t peak_bytes = setup.plan.ledger.peak_bytes();
-  Arena arena(peak_bytes, setup.table->ReserveTensorMemory(peak_bytes));
+  Arena arena = setup.ReserveArena();
   const RankEnvironment environment = setup.Environment(arena);
   Program program(setup.config, setup.shape, environment);
   program.Initialize();

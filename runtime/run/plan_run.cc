@@ -152,9 +152,11 @@ FullPlan MakePlan(const RunConfig& given) {
     plan.phases.push_back({.length = phase.length, .steps = phase.steps});
   }
   const MachineModel* machine = plan.machine ? &*plan.machine : nullptr;
-  plan.strategy = ChooseStrategy(plan.config, plan.shape, table, ranks, machine);
+  plan.sharing = PlanSharing(plan.config.parallel, ranks, machine);
+  plan.strategy = ChooseStrategy(plan.config, plan.shape, table, ranks, machine, plan.sharing);
   plan.config.parallel = plan.strategy.parallel();
-  const WorldPlan world = PlanWorld(plan.config, plan.shape, table, ranks, machine);
+  plan.sharing = NarrowTo(plan.config.parallel, plan.sharing);
+  const WorldPlan world = PlanWorld(plan.config, plan.shape, table, ranks, machine, plan.sharing);
   for (const RankPlan& rank : world.distinct) CheckBudget(plan.config, rank);
   for (int rank = 0; rank < ranks; ++rank) {
     plan.memory.push_back(PredictedMemory(plan.config, plan.shape, world.Of(rank)));
@@ -198,6 +200,7 @@ std::string PlanText(const FullPlan& plan) {
     table.AddRow(std::move(cells));
   }
   text += "strategy: " + DescribeChoice(plan.strategy, plan.config.memory.budget_bytes) + "\n";
+  if (plan.memory.size() > 1) text += "keys: " + plan.sharing.text + "\n";
   text += "mask: " + DescribeMask(plan.config.attention) + "\n" + table.ToString();
   if (plan.machine) text += TimeTable(plan);
   if (plan.flops_are_most()) {
@@ -212,6 +215,7 @@ std::string PlanText(const FullPlan& plan) {
 nlohmann::ordered_json ToJson(const FullPlan& plan) {
   nlohmann::ordered_json json = MemoryJson(plan.memory);
   json["strategy"] = StrategyJson(plan.strategy);
+  json["keys_in_place"] = plan.sharing.on();
   json["phases"] = nlohmann::ordered_json::array();
   for (const PhasePlan& phase : plan.phases) {
     json["phases"].push_back({{"sequence_length", phase.length},

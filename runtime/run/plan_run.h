@@ -8,6 +8,7 @@
 
 #include "runtime/config/run_config.h"
 #include "runtime/report/memory_report.h"
+#include "runtime/run/memory_sharing.h"
 #include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
@@ -35,6 +36,7 @@ struct FullPlan {
   RunConfig config;  // resolved
   DecoderShape shape;
   StrategyChoice strategy = {};  // config has what it chose
+  MemorySharing sharing = {};
   std::vector<RankMemory> memory = {};
   std::vector<PhasePlan> phases = {};
   std::optional<MachineModel> machine = {};

@@ -47,7 +47,15 @@ RankPlace RankSetup::place() const {
   return {.context_rank = grid.context().rank(),
           .context_size = grid.context().size(),
           .data_index = grid.data().rank(),
-          .data_size = grid.data().size()};
+          .data_size = grid.data().size(),
+          .memory_nodes = sharing.nodes};
+}
+
+Arena RankSetup::ReserveArena() const {
+  const int64_t bytes = plan.ledger.peak_bytes();
+  kernels::OwnedMemory device = table->ReserveTensorMemory(bytes);
+  if (device != nullptr) return Arena(bytes, std::move(device));
+  return Arena(SizeOf(plan.ledger), world());
 }
 
 RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
@@ -71,6 +79,23 @@ std::unique_ptr<kernels::KernelTable> MakeTable(const RunConfig& config,
                                             .node_local_rank = NodeLocalRank(placements, rank)});
   });
   return table;
+}
+
+// Chooses a strategy, with memory shared as setup.sharing says, and plans this rank. Collective.
+void PlanTogether(const MachineModel* machine, parallel::Communicator& world, RankSetup& setup) {
+  setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
+    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(), machine);
+    StrategyCost cost = CostOf(candidate, plan);
+    std::array<double, 3> most{cost.bytes_sent, cost.step_ms, cost.peak_bytes};
+    world.AllReduceMax(most);
+    cost.bytes_sent = most[0];
+    cost.step_ms = most[1];
+    cost.peak_bytes = most[2];
+    return cost;
+  });
+  setup.config.parallel = setup.strategy.parallel();
+  setup.sharing = NarrowTo(setup.config.parallel, setup.sharing);
+  setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
 }
 
 }  // namespace
@@ -108,19 +133,17 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
                   .grid = parallel::ProcessGrid(tensors, config.parallel.context_size),
                   .plan = {}};
   ResolveNodes(setup.config.parallel, HostsOf(setup.placements));
-  setup.strategy = PlanStrategies(setup.config, [&](const RunConfig& candidate) {
-    const RankPlan plan = PlanRank(candidate, setup.shape, *setup.table, setup.place(),
-                                   machine ? &*machine : nullptr);
-    StrategyCost cost = CostOf(candidate, plan);
-    std::array<double, 3> most{cost.bytes_sent, cost.step_ms, cost.peak_bytes};
-    world.AllReduceMax(most);
-    cost.bytes_sent = most[0];
-    cost.step_ms = most[1];
-    cost.peak_bytes = most[2];
-    return cost;
-  });
-  setup.config.parallel = setup.strategy.parallel();
-  setup.plan = PlanRank(setup.config, setup.shape, *setup.table, setup.place());
+  const ParallelOptions open = setup.config.parallel;
+  setup.sharing = FindSharing(setup.config.parallel, setup.world().FindMemoryNodes());
+  PlanTogether(machine ? &*machine : nullptr, world, setup);
+  const bool shared = setup.sharing.on();
+  setup.sharing = WithRoom(setup.config.parallel, setup.sharing,
+                           setup.plan.ledger.peak_bytes(kernels::Reach::kNode), setup.world());
+  if (shared && !setup.sharing.on()) {
+    setup.config.parallel = open;
+    PlanTogether(machine ? &*machine : nullptr, world, setup);
+  }
+  setup.world().ShareMemory(setup.sharing.nodes);
   TryTogether(world, [&] { CheckBudget(setup.config, setup.plan); });
   return setup;
 }

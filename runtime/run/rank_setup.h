@@ -12,7 +12,9 @@
 #include "runtime/config/run_config.h"
 #include "runtime/data/dataset.h"
 #include "runtime/machine/placement.h"
+#include "runtime/memory/arena.h"
 #include "runtime/model/decoder_shape.h"
+#include "runtime/run/memory_sharing.h"
 #include "runtime/train/strategy_choice.h"
 
 namespace annulus::runtime {
@@ -34,16 +36,20 @@ struct RankSetup {
   // Of all ranks, where tensors are in a device's memory and messages in the host's.
   std::unique_ptr<parallel::StagedCommunicator> staged;
   parallel::ProcessGrid grid;
+  MemorySharing sharing = {};    // as the world was told
   StrategyChoice strategy = {};  // config has what it chose
   RankPlan plan;
 
   // Of all ranks, for tensors and for the host.
   parallel::Communicator& world() const { return grid.world(); }
   RankPlace place() const;
+  // As planned, where the table's tensors are. Collective over the world, as is its end.
+  Arena ReserveArena() const;
   RankEnvironment Environment(kernels::StackMemory& memory) const;
 };
 
-// Collective over `world`, which must outlive the setup. Throws ConfigError on every rank alike.
+// Collective over `world`, which must outlive the setup, and says to it which ranks share memory.
+// Throws ConfigError on every rank alike.
 RankSetup SetUpRank(const RunConfig& config, parallel::Communicator& world);
 
 }  // namespace annulus::runtime

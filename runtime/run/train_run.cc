@@ -74,8 +74,7 @@ class TrainRun {
     PrintStartUp(cost);
     const MemoryBaseline baseline = ReadMemoryBaseline(*setup_.table);
 
-    const int64_t peak_bytes = setup_.plan.ledger.peak_bytes();
-    Arena arena(peak_bytes, setup_.table->ReserveTensorMemory(peak_bytes));
+    Arena arena = setup_.ReserveArena();
     const RankEnvironment environment = setup_.Environment(arena);
     Program program(setup_.config, setup_.shape, environment);
     program.Initialize();
@@ -102,7 +101,7 @@ class TrainRun {
                     program, observer ? &*observer : nullptr);
     const TrainReport report = trainer.Run();
 
-    AddMeasuredMemory(arena.ledger(), baseline, *setup_.table, memory_);
+    AddMeasuredMemory(arena, baseline, *setup_.table, memory_);
     const std::vector<RankMemory> ranks = GatherMemory();
     const std::vector<RankActivity> activities = GatherActivity(activity);
     if (traces) WriteTrace(trace);
@@ -198,7 +197,7 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
     schedule += fmt::format("{}{} tokens x {} steps", schedule.empty() ? "" : ", ", phase.length,
                             phase.steps);
   }
-  return {
+  std::vector<StartUpRow> rows = {
       {"data", setup_.dataset->Describe()},
       {"model", fmt::format("{} parameters, {} layers, hidden {}, {} heads over {} key/value heads",
                             FormatCount(layout.parameter_count()), setup_.shape.num_hidden_layers,
@@ -217,6 +216,8 @@ std::vector<StartUpRow> TrainRun::StartUpRows(const ModelCost& cost) const {
                                kernels::NameOf(setup_.shape.dtype))},
       {"output", directory_->path().string()},
   };
+  if (world_.size() > 1) rows.insert(rows.begin() + 4, {"keys", setup_.sharing.text});
+  return rows;
 }
 
 std::string TrainRun::MaskText() const {

@@ -6,12 +6,13 @@
 namespace annulus::runtime {
 namespace {
 
-RankPlace PlaceOf(const RunConfig& config, int rank, int ranks) {
+RankPlace PlaceOf(const RunConfig& config, int rank, int ranks, const MemorySharing& sharing) {
   const int context_size = config.parallel.context_size;
   return {.context_rank = rank % context_size,
           .context_size = context_size,
           .data_index = rank / context_size,
-          .data_size = ranks / context_size};
+          .data_size = ranks / context_size,
+          .memory_nodes = sharing.nodes};
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ int64_t WorldPlan::BytesSent(size_t phase) const {
 }
 
 WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
-                    const kernels::KernelTable& modelled, int ranks, const MachineModel* machine) {
+                    const kernels::KernelTable& modelled, int ranks, const MachineModel* machine,
+                    const MemorySharing& sharing) {
   if (machine != nullptr) machine->CheckLinks(ranks);
   RunConfig one_layer_config = config;
   DecoderShape one_layer = shape;
@@ -44,7 +46,7 @@ WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
   std::map<std::tuple<uint64_t, int64_t, int64_t>, size_t> known;
   WorldPlan world;
   for (int rank = 0; rank < ranks; ++rank) {
-    const RankPlace place = PlaceOf(config, rank, ranks);
+    const RankPlace place = PlaceOf(config, rank, ranks, sharing);
     const RankPlan probe = PlanRank(one_layer_config, one_layer, modelled, place, machine);
     const int64_t reduced = parallel::ShareOf(gradients, rank, ranks).size();
     const auto [same, is_new] = known.emplace(
@@ -57,10 +59,11 @@ WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
 
 StrategyChoice ChooseStrategy(const RunConfig& config, const DecoderShape& shape,
                               const kernels::KernelTable& modelled, int ranks,
-                              const MachineModel* machine) {
+                              const MachineModel* machine, const MemorySharing& sharing) {
   return PlanStrategies(config, [&](const RunConfig& candidate) {
     StrategyCost most;
-    for (const RankPlan& rank : PlanWorld(candidate, shape, modelled, ranks, machine).distinct) {
+    for (const RankPlan& rank :
+         PlanWorld(candidate, shape, modelled, ranks, machine, sharing).distinct) {
       most = Most(most, CostOf(candidate, rank));
     }
     return most;

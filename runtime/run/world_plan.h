@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "runtime/run/memory_sharing.h"
 #include "runtime/train/plan.h"
 #include "runtime/train/strategy_choice.h"
 
@@ -26,11 +27,12 @@ struct WorldPlan {
 // layer; their part of the gradients they sum is told apart as well. Throws ConfigError where
 // `machine`, which may be null, lacks a rate.
 WorldPlan PlanWorld(const RunConfig& config, const DecoderShape& shape,
-                    const kernels::KernelTable& modelled, int ranks, const MachineModel* machine);
+                    const kernels::KernelTable& modelled, int ranks, const MachineModel* machine,
+                    const MemorySharing& sharing = {});
 
 // Which of the strategies that `config` leaves open the run follows, by the plans of all its ranks.
 StrategyChoice ChooseStrategy(const RunConfig& config, const DecoderShape& shape,
                               const kernels::KernelTable& modelled, int ranks,
-                              const MachineModel* machine);
+                              const MachineModel* machine, const MemorySharing& sharing = {});
 
 }  // namespace annulus::runtime

@@ -39,6 +39,7 @@ RankPlan PlanRank(const RunConfig& config, const DecoderShape& shape,
   parallel::LinkClock links(clock, machine == nullptr ? nullptr : &machine->network,
                             place.world_rank());
   parallel::DryCommunicator world(place.world_size(), links);
+  world.ShareMemory(place.memory_nodes);
   const std::unique_ptr<parallel::Communicator> context_group = world.Subgroup(ContextOf(place));
   parallel::Communicator& context = *context_group;
   Program program(config, shape,

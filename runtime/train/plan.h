@@ -2,6 +2,8 @@
 // and that price what they count where a machine is given.
 #pragma once
 
+#include <vector>
+
 #include "kernels/base/dry_clock.h"
 #include "kernels/base/kernels.h"
 #include "runtime/machine/machine_model.h"
@@ -16,6 +18,7 @@ struct RankPlace {
   int context_size = 1;
   int data_index = 0;
   int data_size = 1;
+  std::vector<int> memory_nodes = {};  // as Communicator::ShareMemory takes them, of the world
 
   int world_size() const { return context_size * data_size; }
   int world_rank() const { return data_index * context_size + context_rank; }

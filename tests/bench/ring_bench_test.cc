@@ -28,6 +28,7 @@ RunConfig Tiny() {
   config.bench.kv_heads = 2;
   config.bench.repetitions = 2;
   config.device.threads = 1;
+  config.parallel.shared_memory = SharedMemory::kOff;
   return config;
 }
 
@@ -100,6 +101,21 @@ TEST(RingBench, TwoRanksSendTheBlocksOfTheSchedule) {
   constexpr int64_t kBlock = 2 * 64 * 2 * 16 * 4;
   EXPECT_EQ(forward.bytes_sent, 2 * kBlock);
   EXPECT_EQ(backward.bytes_sent, 2 * 2 * kBlock);
+}
+
+// Keys stay where they are; their gradient travels.
+TEST(RingBench, TwoRanksThatShareMemorySendGradientsAlone) {
+  RunConfig config = Tiny();
+  config.parallel.shared_memory = SharedMemory::kAuto;
+  const RingReport report = Measure(config, 2);
+  for (size_t i = 0; i < report.rows.size(); i += 2) {
+    // Of two zigzag pieces to a rank.
+    const int64_t tokens = 2 * ((report.rows[i].ring.attention.n + 3) / 4);
+    EXPECT_TRUE(report.rows[i].ring.sharing.on());
+    EXPECT_EQ(report.rows[i].bytes_sent, 0);
+    EXPECT_EQ(report.rows[i + 1].bytes_sent, 2 * 2 * tokens * 2 * 16 * 4);
+  }
+  EXPECT_THAT(ToText(report), HasSubstr("keys: read in place by ranks that share memory, 2 each"));
 }
 
 TEST(RingBench, AMissingBaselineLeavesTheRest) {

@@ -29,7 +29,8 @@ inline void ExpectRingAndScalingRun(const Arguments& ranks, const Launcher& laun
     EXPECT_EQ(row.at("ranks"), 2);
     EXPECT_GT(row.at("ms"), 0);
     EXPECT_GT(row.at("predicted_ms"), 0);
-    EXPECT_GT(row.at("bytes_sent"), 0);
+    EXPECT_TRUE(row.at("keys_in_place").get<bool>());
+    EXPECT_EQ(row.at("bytes_sent") > 0, row.at("pass") == "backward");
     EXPECT_EQ(row.at("bytes_sent"), row.at("predicted_bytes_sent"));
   }
   const Outcome second = RunAnnulus(

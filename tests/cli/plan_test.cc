@@ -57,7 +57,9 @@ TEST_F(Plan, ActivationsGrowLinearlyWithTheContext) {
 TEST_F(Plan, RanksHoldTheirShareOfTheContext) {
   constexpr int64_t kLength = 32768, kHidden = 64;
   const auto rank_of = [this](int ranks) {
-    const json all = Of(Words(kSmallModel + std::string("--train.sequence_length 32768 --ranks ") +
+    const json all = Of(Words(kSmallModel +
+                              std::string("--train.sequence_length 32768 "
+                                          "--parallel.shared_memory off --ranks ") +
                               std::to_string(ranks)))
                          .at("ranks");
     EXPECT_EQ(all.size(), static_cast<size_t>(ranks));
@@ -118,7 +120,9 @@ TEST_F(Plan, SaysWhatTheMaskLeavesAndWhenItIsABound) {
 TEST_F(Plan, Bf16HalvesWhatIsNotKeptInF32) {
   const auto rank_of = [this](const char* dtype) {
     return Of(Words(kSmallModel +
-                    std::string("--train.sequence_length 32768 --ranks 4 --model.dtype ") + dtype))
+                    std::string("--train.sequence_length 32768 --ranks 4 "
+                                "--parallel.shared_memory off --model.dtype ") +
+                    dtype))
         .at("ranks")
         .at(0);
   };

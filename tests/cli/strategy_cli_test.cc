@@ -94,11 +94,11 @@ TEST(StrategyOfARun, AutoGoesByTimeWhereAMachineIsGiven) {
       "[attention_forward f32 4]\ngflops = 1e9\n[attention_backward f32 4]\ngflops = 1e9\n"
       "[within_node]\nlatency_us = 1000\ngbytes_per_s = 1e9\n");
   const auto train = [&](const std::string& name, const std::string& options) {
-    const Outcome outcome = RunAnnulus(
-        Arguments{"train", "--output", dir.At(name)} +
-        TinyModel("--model.num_attention_heads 4 --ranks 4 --train.steps 1 --parallel.strategy "
-                  "auto" +
-                  options));
+    const Outcome outcome =
+        RunAnnulus(Arguments{"train", "--output", dir.At(name)} +
+                   TinyModel("--model.num_attention_heads 4 --ranks 4 --train.steps 1 "
+                             "--parallel.shared_memory off --parallel.strategy auto" +
+                             options));
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     return outcome.out;
   };
@@ -115,7 +115,7 @@ TEST(StrategyOfAPlan, BlocksInFlightBoundTheMemoryOfAnAllGather) {
     const Outcome outcome =
         RunAnnulus(Arguments{"plan", "--json", file} +
                    TinyModel("--ranks 8 --train.sequence_length 1024 --attention.mask full "
-                             "--parallel.strategy all-gather" +
+                             "--parallel.shared_memory off --parallel.strategy all-gather" +
                              options));
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     return ReadJson(file);

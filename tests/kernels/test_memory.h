@@ -17,7 +17,8 @@ class TestMemory final : public StackMemory {
   // With a capacity of 0 it is dry: it counts and gives null.
   explicit TestMemory(int64_t capacity) : blocks_(static_cast<size_t>(capacity / kAlignment)) {}
 
-  void* Push(int64_t bytes, MemoryCategory category, std::string_view) override {
+  using StackMemory::Push;
+  void* Push(int64_t bytes, MemoryCategory category, std::string_view, Reach) override {
     const Mark begin = top_;
     top_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
     peak_ = std::max(peak_, top_);

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "parallel/dry_communicator.h"
+#include "tests/parallel/loan_cases.h"
+#include "tests/parallel/suite_values.h"
 
 namespace annulus::parallel {
 namespace {
@@ -17,9 +19,6 @@ namespace {
 using kernels::DType;
 
 constexpr std::array<int64_t, 5> kSizes{0, 1, 7, 1000, 100003};
-
-// Element i of what rank `rank` says: an integer, so that sums over ranks are exact in f32.
-float Said(int rank, int64_t i) { return static_cast<float>(1000 * (rank + 1) + i % 997); }
 
 // Elements with memory of their own.
 class Buffer {
@@ -52,10 +51,6 @@ int64_t Wrong(Buffer& buffer, int64_t begin, int64_t count,
 
 void ExpectSaidBy(int rank, Buffer& buffer) {
   EXPECT_EQ(Wrong(buffer, 0, buffer.size(), [&](int64_t i) { return Said(rank, i); }), 0);
-}
-
-int Neighbour(const Communicator& world, int distance) {
-  return ((world.rank() + distance) % world.size() + world.size()) % world.size();
 }
 
 void RingShift(Communicator& world) {
@@ -355,6 +350,9 @@ constexpr CommunicatorCase kCases[] = {
     {"SplitGroupsAreApart", SplitGroupsAreApart},
     {"TransferMoves", TransferMoves},
     {"CountersAreExactAndDry", CountersAreExactAndDry},
+    {"LoansAreReadInPlace", LoansAreReadInPlace},
+    {"SubgroupsShareMemoryToo", SubgroupsShareMemoryToo},
+    {"MemoryIsSharedAsSaid", MemoryIsSharedAsSaid},
 };
 
 }  // namespace

@@ -3,13 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <functional>
 #include <stdexcept>
 #include <thread>
 #include <tuple>
 #include <vector>
 
 #include "tests/parallel/communicator_suite.h"
+#include "tests/parallel/error_of.h"
 
 namespace annulus::parallel {
 namespace {
@@ -35,19 +38,6 @@ INSTANTIATE_TEST_SUITE_P(Ranks, LocalSuite,
                            return std::get<0>(param.param).name + std::string("On") +
                                   std::to_string(std::get<1>(param.param));
                          });
-
-// The message of the Error that `body` ends with.
-template <class Error>
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    return std::string("another exception: ") + error.what();
-  }
-  return "no exception";
-}
 
 TEST(LocalCommunicator, AWaitEndsAtTheDeadlineAndNamesThePeer) {
   LocalGroup group(3, 30ms);

@@ -8,6 +8,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -117,6 +119,57 @@ int Stopped(const MpiSession& session) {
   return 0;
 }
 
+// Rank 0 lends a block to rank 1, and `lender` and `borrower` go on from there.
+int Lends(const MpiSession& session, std::chrono::steady_clock::duration deadline,
+          const std::function<void(Transfer& lent)>& lender,
+          const std::function<void(Communicator& world, Loan& loan)>& borrower) {
+  constexpr int64_t kBytes = int64_t{1} << 20;
+  const auto world = CreateMpiWorld(session, {.deadline = deadline});
+  world->ShareMemory(world->FindMemoryNodes());
+  const std::unique_ptr<SharedRegion> region = world->ReserveShared(kBytes);
+  const View block(region->data(), DType::kByte, {kBytes});
+  if (world->rank() == 0) {
+    Transfer lent = world->Lend(block, 1, 0);
+    lender(lent);
+  } else {
+    Loan loan = world->Borrow(block, 0, 0);
+    borrower(*world, loan);
+  }
+  return 0;
+}
+
+int LenderStops(const MpiSession& session) {
+  return Lends(
+      session, 300ms, [](Transfer&) { std::raise(SIGSTOP); },
+      [](Communicator& world, Loan& loan) {
+        loan.Open();
+        loan.Return();
+        world.Barrier();
+      });
+}
+
+int BorrowerStops(const MpiSession& session) {
+  return Lends(
+      session, 300ms, [](Transfer& lent) { lent.Wait(); },
+      [](Communicator&, Loan& loan) {
+        loan.Open();
+        std::raise(SIGSTOP);
+      });
+}
+
+// While rank 1 reads the block again and again.
+int LenderFails(const MpiSession& session) {
+  return Lends(
+      session, 60s, [](Transfer&) { throw ConfigError("the lender fails"); },
+      [](Communicator&, Loan& loan) {
+        const ConstView block = loan.Open();
+        int64_t sum = 0;
+        for (const auto* bytes = static_cast<const volatile char*>(block.data);;) {
+          for (int64_t i = 0; i < block.size(); ++i) sum += bytes[i];
+        }
+      });
+}
+
 int Fails(const MpiSession& session) {
   const auto world = CreateMpiWorld(session);
   if (world->rank() == 1) throw ConfigError("no such file");
@@ -140,6 +193,9 @@ constexpr Scenario kScenarios[] = {
     {"suite", RunSuite, true},
     {"more-than-an-int-counts", MoreThanAnIntCounts, true},
     {"stopped", Stopped, true},
+    {"lender-stops", LenderStops, true},
+    {"borrower-stops", BorrowerStops, true},
+    {"lender-fails", LenderFails, true},
     {"fails", Fails, true},
     {"fails-without-abort", Fails, false},
     {"mismatched-sizes", MismatchedSizes, true},

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
+#include <span>
 #include <vector>
 
 #include "kernels/base/error.h"
@@ -31,6 +32,9 @@ void ExpectSameAsThreads(Communicator& world, const RingCase& c, const ScheduleS
   const Whole whole(c);
   RingResults own(whole, c.ranks);
   RunRingRank(whole, c, schedule, world, int64_t{64} << 20, own);
+  std::vector<double> mapped{static_cast<double>(own.peer_bytes_mapped)};
+  world.AllReduceSum(std::span<double>(mapped));
+  Check((mapped[0] > 0) == (c.node > 1), "{} bytes of peers are mapped", mapped[0]);
   const RingResults all = RunRing(whole, c, schedule);
   ExpectBits(own.out, all.out, "out");
   ExpectBits(own.lse, all.lse, "lse");
@@ -56,8 +60,13 @@ void Run(const MpiSession& session) {
     for (PartitionKind partition : {PartitionKind::kContiguous, PartitionKind::kZigzag}) {
       // A communicator each, for counters begin at zero.
       const auto world = CreateMpiWorld(session, {.deadline = 60s, .piece_bytes = 4099});
-      ExpectSameAsThreads(*world, {world->size(), partition, kernels::MaskKind::kCausal, 2, 173},
-                          schedule);
+      RingCase c{world->size(), partition, kernels::MaskKind::kCausal, 2, 173};
+      ExpectSameAsThreads(*world, c, schedule);
+      for (int node = world->size(); node > 1; node /= 2) {
+        const auto sharing = CreateMpiWorld(session, {.deadline = 60s, .piece_bytes = 4099});
+        c.node = node;
+        ExpectSameAsThreads(*sharing, c, schedule);
+      }
       if (world->rank() == 0) fmt::print("{}, {}\n", Describe(schedule), NameOf(partition));
     }
   }

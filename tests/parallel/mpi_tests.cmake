@@ -1,5 +1,5 @@
 # The communicator suite and the driver of schedules under mpirun, and jobs in which a rank fails.
-add_executable(mpi_communicator_test mpi_communicator_test.cc communicator_suite.cc)
+add_executable(mpi_communicator_test mpi_communicator_test.cc communicator_suite.cc loan_cases.cc)
 target_link_libraries(mpi_communicator_test PRIVATE annulus_parallel GTest::gtest GTest::gmock)
 add_executable(mpi_ring_test mpi_ring_test.cc ring_case.cc)
 target_link_libraries(mpi_ring_test PRIVATE annulus_runtime annulus_reference)
@@ -36,6 +36,11 @@ annulus_mpi_test(MessagesPast2GiBTravel 2 more-than-an-int-counts 0
                  "all of them came")
 annulus_mpi_test(AStoppedRankMeetsTheDeadline 2 stopped 2
                  "rank 0: exchange over MPI .*nothing came from rank 1.* within 0.3 s")
+annulus_mpi_test(ALenderThatStopsMeetsTheDeadline 2 lender-stops 2
+                 "rank 1: barrier over MPI .*rank 0.* within 0.3 s")
+annulus_mpi_test(ABorrowerThatStopsMeetsTheDeadline 2 borrower-stops 2
+                 "rank 0: return of a loan over MPI .*nothing came from rank 1 within 0.3 s")
+annulus_mpi_test(ALenderThatFailsEndsWhoReadsItsBlock 2 lender-fails 2 "caught: the lender fails")
 annulus_mpi_test(AFailedRankEndsTheJob 3 fails 2 "caught: no such file")
 annulus_mpi_test(ARankThatUnwindsEndsTheJob 3 fails-without-abort any "caught: no such file")
 annulus_mpi_test(MismatchedSizesAreAContractError 2 mismatched-sizes 2

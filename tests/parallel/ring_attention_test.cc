@@ -167,9 +167,10 @@ std::vector<RingCase> UlyssesCases() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ulysses, RingAttentionTest,
-                         testing::ValuesIn(ForThisBuild(UlyssesCases())),
+                         testing::ValuesIn(ForThisBuild(WithNodes(UlyssesCases()))),
                          testing::PrintToStringParamName());
-INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest, testing::ValuesIn(ForThisBuild(Cases())),
+INSTANTIATE_TEST_SUITE_P(All, RingAttentionTest,
+                         testing::ValuesIn(ForThisBuild(WithNodes(Cases()))),
                          testing::PrintToStringParamName());
 
 }  // namespace

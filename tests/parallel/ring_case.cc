@@ -109,20 +109,21 @@ struct Tensors {
 
 Tensors Allocate(kernels::StackMemory& memory, const RingCase& c, const ContextGroup& group,
                  const AttentionShape& shape) {
-  const auto tensor = [&](DType dtype, std::initializer_list<int64_t> dims) {
-    return memory.Allocate(dtype, dims, MemoryCategory::kActivations, "test");
+  const auto tensor = [&](DType dtype, std::initializer_list<int64_t> dims,
+                          kernels::Reach reach = kernels::Reach::kRank) {
+    return memory.Allocate(dtype, dims, MemoryCategory::kActivations, "test", reach);
   };
   const int64_t tokens = c.MakePartition().local_tokens();
   const auto heads = [&] { return tensor(c.dtype, {kBatch, tokens, c.heads, kHeadDim}); };
-  const auto keys = [&](DType dtype) {
-    return tensor(dtype, {2, kBatch, tokens, c.kv_heads * kHeadDim});
+  const auto keys = [&](DType dtype, kernels::Reach reach) {
+    return tensor(dtype, {2, kBatch, tokens, c.kv_heads * kHeadDim}, reach);
   };
   Tensors t{.q = heads(),
             .out = heads(),
             .dout = heads(),
             .dq = heads(),
-            .kv = keys(c.dtype),
-            .dkv = keys(DType::kF32),
+            .kv = keys(c.dtype, kernels::Reach::kNode),
+            .dkv = keys(DType::kF32, kernels::Reach::kRank),
             .held_q = {},
             .held_kv = {},
             .held_lse = {}};
@@ -132,7 +133,8 @@ Tensors Allocate(kernels::StackMemory& memory, const RingCase& c, const ContextG
   t.held_kv = t.kv;
   if (c.ulysses > 1) {
     t.held_q = tensor(c.dtype, {kBatch, held_tokens, held.heads, kHeadDim});
-    t.held_kv = tensor(c.dtype, {2, kBatch, held_tokens, held.kv_heads * kHeadDim});
+    t.held_kv =
+        tensor(c.dtype, {2, kBatch, held_tokens, held.kv_heads * kHeadDim}, kernels::Reach::kNode);
   }
   t.held_lse = tensor(DType::kF32, {kBatch, held.heads, held_tokens});
   return t;
@@ -269,7 +271,8 @@ RingResults::RingResults(const Whole& w, int ranks)
 void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
                  Communicator& context, int64_t memory_bytes, RingResults& results) {
   static std::mutex mutex;
-  runtime::Arena arena(memory_bytes);
+  context.ShareMemory(c.MemoryNodes());
+  runtime::Arena arena({memory_bytes, memory_bytes, memory_bytes}, context);
   kernels::CpuTable table(ThreadsOf(context.rank()));
   const ContextGroup group(context, c.ulysses);
   const Tensors tensors = Allocate(arena, c, group, whole.shape);
@@ -282,6 +285,7 @@ void RunRingRank(const Whole& whole, const RingCase& c, const ScheduleSpec& sche
   results.cost[static_cast<size_t>(context.rank())] = cost;
   PutResults(queries, keys, tensors, results);
   PutLse(c, group, tensors.held_lse, results);
+  results.peer_bytes_mapped = std::max(results.peer_bytes_mapped, arena.peer_bytes_mapped());
 }
 
 RingResults RunRing(const Whole& whole, const RingCase& c, const ScheduleSpec& schedule,
@@ -301,9 +305,23 @@ RankCost RunRingDry(const Whole& whole, const RingCase& c, const ScheduleSpec& s
   kernels::DryTable table(modelled);
   runtime::Arena arena = runtime::Arena::Dry();
   DryCommunicator context(rank, c.ranks);
+  context.ShareMemory(c.MemoryNodes());
   const ContextGroup group(context, c.ulysses);
   const Tensors tensors = Allocate(arena, c, group, whole.shape);
   return Attend({whole, c, schedule, arena, group}, table, tensors);
+}
+
+std::vector<RingCase> WithNodes(const std::vector<RingCase>& cases) {
+  std::vector<RingCase> all;
+  int next = 0;
+  for (RingCase c : cases) {
+    all.push_back(c);
+    if (c.ranks == 1) continue;
+    // Sizes from 2 up, and every other time all.
+    c.node = next++ % 2 == 0 ? c.ranks : 2 + next / 2 % (c.ranks - 1);
+    all.push_back(c);
+  }
+  return all;
 }
 
 std::vector<RingCase> ForThisBuild(const std::vector<RingCase>& cases) {

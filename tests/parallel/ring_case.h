@@ -32,15 +32,22 @@ struct RingCase {
   kernels::DType dtype = kernels::DType::kF32;
   int ulysses = 1;  // of the ranks, those that spread the heads among them
   int64_t heads = kHeads;
+  int node = 0;  // ranks that follow each other and read each other's keys in place; 0: none do
 
   int ring() const { return ranks / ulysses; }
   Partition MakePartition() const { return {partition, length, ring(), ulysses}; }
 
+  std::vector<int> MemoryNodes() const {
+    std::vector<int> nodes;
+    for (int rank = 0; rank < ranks && node > 0; ++rank) nodes.push_back(rank / node);
+    return nodes;
+  }
+
   friend void PrintTo(const RingCase& c, std::ostream* out) {
     std::string mask(kernels::NameOf(c.mask));
     std::replace(mask.begin(), mask.end(), '-', '_');
-    *out << fmt::format("P{}_{}_{}_h{}_kv{}_n{}_{}_U{}", c.ranks, NameOf(c.partition), mask,
-                        c.heads, c.kv_heads, c.length, NameOf(c.dtype), c.ulysses);
+    *out << fmt::format("P{}_{}_{}_h{}_kv{}_n{}_{}_U{}_N{}", c.ranks, NameOf(c.partition), mask,
+                        c.heads, c.kv_heads, c.length, NameOf(c.dtype), c.ulysses, c.node);
   }
 };
 
@@ -83,12 +90,16 @@ struct RankCost {
 // get one case in three, or in ten for ThreadSanitizer, spread over all that vary.
 std::vector<RingCase> ForThisBuild(const std::vector<RingCase>& cases);
 
+// The cases, each without shared memory and with nodes of another size, up to one for all ranks.
+std::vector<RingCase> WithNodes(const std::vector<RingCase>& cases);
+
 // Of the whole sequences, put together from what the ranks computed.
 struct RingResults {
   RingResults(const Whole& whole, int ranks);
 
   std::vector<float> out, lse, dq, dk, dv;
-  std::vector<RankCost> cost;  // by rank
+  std::vector<RankCost> cost;     // by rank
+  int64_t peer_bytes_mapped = 0;  // the most of a rank
 };
 
 // How ranks differ from each other; both may be left out.

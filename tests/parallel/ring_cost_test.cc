@@ -73,7 +73,7 @@ std::vector<RingCase> Cases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RingCostTest, testing::ValuesIn(ForThisBuild(Cases())),
+INSTANTIATE_TEST_SUITE_P(All, RingCostTest, testing::ValuesIn(ForThisBuild(WithNodes(Cases()))),
                          testing::PrintToStringParamName());
 
 // Blocks that one rank of eight sends, and the most that it holds in flight.
@@ -106,6 +106,32 @@ TEST(RingCost, InBlocksIsWhatTheDocumentationSays) {
   }
 }
 
+// One of eight ranks, of which `node` share memory: what is read in place is neither sent nor held.
+TEST(RingCost, OfKeysReadInPlaceIsNothing) {
+  RingCase c{8, PartitionKind::kZigzag, MaskKind::kCausal, 2, 128};
+  const int64_t block = 2 * kBatch * 16 * 2 * kHeadDim * SizeOf(DType::kF32);
+  for (const int node : {8, 4}) {
+    c.node = node;
+    for (const ScheduleSpec& schedule : SchedulesFor(8)) {
+      SCOPED_TRACE(fmt::format("{}, memory of {}", Describe(schedule), node));
+      int64_t keys = 0, alone = 0;
+      for (int rank = 0; rank < c.ranks; ++rank) {
+        RingCase apart = c;
+        apart.node = 0;
+        const RankCost shared = RunRingDry(Whole(c), c, schedule, rank);
+        const RankCost copied = RunRingDry(Whole(c), apart, schedule, rank);
+        keys += copied.messages - shared.messages;
+        alone += copied.bytes_sent - shared.bytes_sent;
+        EXPECT_EQ(shared.gradient_slots_bytes, copied.gradient_slots_bytes);
+        EXPECT_LE(shared.key_slots_bytes, node == 8 ? 0 : copied.key_slots_bytes);
+      }
+      // Of each owner's block, in forward and again in backward, those of its node.
+      EXPECT_EQ(keys, 8 * 2 * (node - 1));
+      EXPECT_EQ(alone, keys * block);
+    }
+  }
+}
+
 // What a rank sends around attention, in bytes of its local queries (MHA): of q, k, v and out there
 // in forward, of out, dout, dq, dk and dv in backward, as many as the group has other ranks.
 TEST(UlyssesCost, IsNineTensorsWhereHeadsDivideEvenly) {
@@ -124,10 +150,11 @@ TEST(UlyssesCost, IsNineTensorsWhereHeadsDivideEvenly) {
 
 // A rank that runs out of memory in the middle of it says so, and nobody waits for the deadline.
 TEST(RingFailure, OfOneRankEndsTheOthers) {
-  const RingCase c{4, PartitionKind::kZigzag, MaskKind::kCausal, 2, 173};
+  RingCase c{4, PartitionKind::kZigzag, MaskKind::kCausal, 2, 173};
   const Whole whole(c);
   for (const ScheduleSpec& schedule : SchedulesFor(c.ranks)) {
-    SCOPED_TRACE(Describe(schedule));
+    c.node = c.node == 0 ? 4 : c.node - 2;  // 4, 2, 0, ...
+    SCOPED_TRACE(fmt::format("{}, memory of {}", Describe(schedule), c.node));
     const auto memory = [&](int rank) {
       return RunRingDry(whole, c, schedule, rank).peak_bytes - (rank == 2 ? 1 : 0);
     };

@@ -25,14 +25,17 @@ struct Buffer {
   bool receives = false;
 };
 
-// What two ranks say of one message.
+// What two ranks say of one message. A block that is read in place is nowhere but at its sender.
 struct Wire {
   Buffer* from = nullptr;
   Buffer* to = nullptr;
+  bool in_place = false;
+  bool asked_for = false;
+  bool returned = false;
 };
 
 struct Action {
-  enum class Kind : uint8_t { kStart, kWait, kFold, kAddPart };
+  enum class Kind : uint8_t { kStart, kWait, kFold, kReturn, kAddPart };
   Kind kind;
   Cargo cargo = Cargo::kKeys;
   const BlockMessage* message = nullptr;
@@ -44,8 +47,15 @@ struct Rank {
   std::vector<Action> program = {};
   size_t next = 0;
   std::vector<Buffer> keys = {}, gradients = {};  // the own tensor first
+  std::map<int, const Buffer*> borrowed = {};     // by slot, while they may be read
+  std::vector<Wire*> reads = {};                  // of those
   std::map<int, int> folds = {};                  // by owner
 
+  const Buffer& KeysAt(int slot) {
+    if (slot < schedule->keys.slots) return At(Cargo::kKeys, slot);
+    if (!borrowed.contains(slot)) throw Fault("keys are read in place before they are due");
+    return *borrowed.at(slot);
+  }
   Buffer& At(Cargo cargo, int slot) {
     std::vector<Buffer>& buffers = cargo == Cargo::kKeys ? keys : gradients;
     if (slot < kOwn || slot + 1 >= std::ssize(buffers)) throw Fault(fmt::format("slot {}", slot));
@@ -69,6 +79,7 @@ std::vector<Action>& Program(Rank& rank) {
     const ScheduleStep* step = s < steps ? &schedule.steps[static_cast<size_t>(s)] : nullptr;
     const bool folds = step != nullptr && step->kv_owner != kNobody;
     if (folds) rank.program.push_back({.kind = Action::Kind::kFold, .step = step});
+    rank.program.push_back({.kind = Action::Kind::kReturn});
     AddPoint(schedule.gradients, Cargo::kGradients, s, Action::Kind::kWait, rank);
     if (folds) rank.program.push_back({.kind = Action::Kind::kAddPart, .step = step});
     if (s < steps) AddPoint(schedule.gradients, Cargo::kGradients, s, Action::Kind::kStart, rank);
@@ -78,8 +89,9 @@ std::vector<Action>& Program(Rank& rank) {
 
 class Play {
  public:
-  Play(const std::vector<Schedule>& all, const WantsTable& wants)
-      : ranks_(all.size()), wants_(wants) {
+  Play(const std::vector<Schedule>& all, const WantsTable& wants,
+       const std::vector<int>& memory_nodes)
+      : ranks_(all.size()), wants_(wants), memory_nodes_(memory_nodes) {
     for (size_t r = 0; r < all.size(); ++r) {
       Rank& rank = ranks_[r];
       rank.schedule = &all[r];
@@ -128,6 +140,11 @@ class Play {
       case Action::Kind::kFold:
         Fold(r, rank, *action.step);
         return true;
+      case Action::Kind::kReturn:
+        rank.borrowed.clear();
+        for (Wire* wire : rank.reads) wire->returned = true;
+        rank.reads.clear();
+        return true;
       case Action::Kind::kAddPart:
         if (action.step->part != action.step->sum) {
           Add(rank, rank.At(Cargo::kGradients, action.step->part),
@@ -146,10 +163,11 @@ class Play {
 
   void Start(int r, Rank& rank, const Action& action) {
     const BlockMessage& m = *action.message;
-    Buffer& buffer = rank.At(action.cargo, m.slot);
-    Wire& wire = WireOf(r, action);
     if (m.peer == r || m.start >= m.due)
       throw Fault("a message that goes nowhere or takes no time");
+    if (m.in_place) return StartInPlace(r, rank, action);
+    Buffer& buffer = rank.At(action.cargo, m.slot);
+    Wire& wire = WireOf(r, action);
     if (m.way == Way::kSend) {
       Read(buffer, m.owner);
       if (wire.from != nullptr) throw Fault("two messages of one tag");
@@ -168,7 +186,47 @@ class Play {
     }
   }
 
+  void StartInPlace(int r, Rank& rank, const Action& action) {
+    const BlockMessage& m = *action.message;
+    const auto node = [&](int of) { return memory_nodes_.at(static_cast<size_t>(of)); };
+    if (memory_nodes_.empty() || node(r) != node(m.peer)) throw Fault("no memory is shared");
+    if (action.cargo != Cargo::kKeys) throw Fault("a gradient is read in place");
+    Wire& wire = WireOf(r, action);
+    if (m.way == Way::kReceive) {
+      if (m.owner != m.peer) throw Fault("keys are read in place that are not their owner's");
+      if (wire.asked_for) throw Fault("two messages of one tag");
+      wire.asked_for = true;
+      return;
+    }
+    if (m.slot != kOwn || m.owner != r) throw Fault("a copy is lent");
+    if (m.due < std::ssize(rank.schedule->steps)) throw Fault("keys are awaited too early");
+    if (wire.from != nullptr) throw Fault("two messages of one tag");
+    wire.in_place = true;
+    wire.from = &rank.At(Cargo::kKeys, kOwn);
+    ++wire.from->sends;
+  }
+
+  bool WaitInPlace(int r, Rank& rank, const Action& action) {
+    const BlockMessage& m = *action.message;
+    Wire& wire = WireOf(r, action);
+    if (m.way == Way::kSend) {
+      if (!wire.returned) return false;
+      --wire.from->sends;
+      return true;
+    }
+    if (wire.from == nullptr) return false;
+    if (!wire.in_place) throw Fault("a copy comes for keys that are to be read in place");
+    if (m.slot < rank.schedule->keys.slots ||
+        m.slot >= rank.schedule->keys.slots + rank.schedule->keys.in_place) {
+      throw Fault(fmt::format("slot {}", m.slot));
+    }
+    rank.borrowed[m.slot] = wire.from;
+    rank.reads.push_back(&wire);
+    return true;
+  }
+
   bool Wait(int r, Rank& rank, const Action& action) {
+    if (action.message->in_place) return WaitInPlace(r, rank, action);
     const Wire& wire = WireOf(r, action);
     if (wire.from == nullptr || wire.to == nullptr) return false;
     Buffer& buffer = rank.At(action.cargo, action.message->slot);
@@ -182,7 +240,7 @@ class Play {
   }
 
   void Fold(int r, Rank& rank, const ScheduleStep& step) {
-    Read(rank.At(Cargo::kKeys, step.keys), step.kv_owner);
+    Read(rank.KeysAt(step.keys), step.kv_owner);
     ++rank.folds[step.kv_owner];
     Buffer& part = rank.At(Cargo::kGradients, step.part);
     Write(part);
@@ -240,6 +298,7 @@ class Play {
 
   std::vector<Rank> ranks_;
   const WantsTable& wants_;
+  const std::vector<int>& memory_nodes_;
   std::map<std::tuple<Cargo, int, int, int>, Wire> wires_;  // by sender, receiver and owner
 };
 
@@ -256,9 +315,10 @@ std::vector<Schedule> SchedulesOf(const ScheduleSpec& spec, const WantsTable& wa
   return all;
 }
 
-std::string FaultOf(const std::vector<Schedule>& all, const WantsTable& wants) {
+std::string FaultOf(const std::vector<Schedule>& all, const WantsTable& wants,
+                    const std::vector<int>& memory_nodes) {
   try {
-    Play(all, wants).Run();
+    Play(all, wants, memory_nodes).Run();
     return {};
   } catch (const Fault& fault) {
     return fault.what();

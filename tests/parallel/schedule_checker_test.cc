@@ -120,6 +120,37 @@ TEST(ScheduleChecker, SeesAPartThatIsNotAdded) {
               Each(Not(IsEmpty())));
 }
 
+// What the checker says of a ring of two nodes after `spoil` had its way with rank 1.
+std::string FaultInPlace(const std::function<void(Schedule&)>& spoil) {
+  const std::vector<int> nodes = {0, 0, 0, 1, 1, 1};
+  std::vector<Schedule> all = SchedulesOf({.memory_nodes = nodes}, kEveryone);
+  EXPECT_EQ(FaultOf(all, kEveryone, nodes), "");
+  spoil(all[1]);
+  return FaultOf(all, kEveryone, nodes);
+}
+
+BlockMessage& FirstInPlace(BlockStream& stream, Way way) {
+  for (BlockMessage& message : stream.messages) {
+    if (message.way == way && message.in_place) return message;
+  }
+  return stream.messages.front();
+}
+
+TEST(ScheduleChecker, SeesWhatCannotBeReadInPlace) {
+  EXPECT_EQ(FaultOf(SchedulesOf({.memory_nodes = {0, 0, 0, 1, 1, 1}}, kEveryone), kEveryone),
+            "no memory is shared");
+  EXPECT_THAT(FaultInPlace([](Schedule& s) { ++FirstInPlace(s.keys, Way::kReceive).due; }),
+              HasSubstr("before they are due"));
+  EXPECT_THAT(FaultInPlace([](Schedule& s) { --FirstInPlace(s.keys, Way::kSend).due; }),
+              HasSubstr("too early"));
+  EXPECT_THAT(FaultInPlace([](Schedule& s) { s.keys.in_place = 0; }), HasSubstr("slot"));
+  EXPECT_THAT(FaultInPlace([](Schedule& s) { FirstInPlace(s.keys, Way::kSend).in_place = false; }),
+              Not(IsEmpty()));
+  EXPECT_THAT(
+      FaultInPlace([](Schedule& s) { FirstInPlace(s.keys, Way::kReceive).in_place = false; }),
+      Not(IsEmpty()));
+}
+
 TEST(ScheduleChecker, SeesKeysThatNobodyWants) {
   WantsTable wants = kEveryone;
   for (auto& row : wants) row[0] = false;

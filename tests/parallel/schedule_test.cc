@@ -3,6 +3,7 @@
 #include "parallel/schedule.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,9 +31,21 @@ std::vector<ScheduleSpec> SpecsFor(int ranks) {
   return specs;
 }
 
+// Whose memory is shared with whom: one node, equal ones, ragged ones, ranks dealt out in turn.
+std::vector<std::vector<int>> MemoryNodes(int ranks) {
+  std::vector<std::vector<int>> all(4);
+  for (int rank = 0; rank < ranks; ++rank) {
+    all[0].push_back(0);
+    all[1].push_back(rank / 2);
+    all[2].push_back(rank * rank / (2 * ranks));
+    all[3].push_back(rank % 3);
+  }
+  return all;
+}
+
 std::string NameOf(const ScheduleSpec& spec, int ranks) {
-  return fmt::format("{} of {}, {} to a node, {} in flight", NameOf(spec.kind), ranks, spec.inner,
-                     spec.blocks_in_flight);
+  return fmt::format("{} of {}, {} to a node, {} in flight, memory [{}]", NameOf(spec.kind), ranks,
+                     spec.inner, spec.blocks_in_flight, fmt::join(spec.memory_nodes, " "));
 }
 
 // What the buffers of one rank may be at most, and are where everyone wants everything.
@@ -75,7 +88,7 @@ WantsTable Causal(int ranks, int window) {
 void ExpectSound(const ScheduleSpec& spec, const WantsTable& wants) {
   const int ranks = static_cast<int>(wants.size());
   const std::vector<Schedule> all = SchedulesOf(spec, wants);
-  ASSERT_EQ(FaultOf(all, wants), "") << NameOf(spec, ranks);
+  ASSERT_EQ(FaultOf(all, wants, spec.memory_nodes), "") << NameOf(spec, ranks);
   const Slots most = SlotsOf(spec, ranks);
   for (const Schedule& schedule : all) {
     ASSERT_LE(schedule.keys.slots, most.keys) << NameOf(spec, ranks);
@@ -87,8 +100,10 @@ TEST(Schedule, FitsTogetherWhoeverWantsWhat) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(seed);
   std::mt19937 generator(seed);
+  size_t next = 0;
   for (int ranks = 1; ranks <= 12; ++ranks) {
     const auto size = static_cast<size_t>(ranks);
+    const std::vector<std::vector<int>> nodes = MemoryNodes(ranks);
     for (double share : {0.0, 0.05, 0.2, 0.5, 0.8, 1.0}) {
       for (int draw = 0; draw < 12; ++draw) {
         WantsTable wants(size, std::vector<bool>(size));
@@ -97,7 +112,11 @@ TEST(Schedule, FitsTogetherWhoeverWantsWhat) {
             row[owner] = std::bernoulli_distribution(share)(generator);
           }
         }
-        for (const ScheduleSpec& spec : SpecsFor(ranks)) ExpectSound(spec, wants);
+        for (ScheduleSpec& spec : SpecsFor(ranks)) {
+          ExpectSound(spec, wants);
+          spec.memory_nodes = nodes[next++ % nodes.size()];
+          ExpectSound(spec, wants);
+        }
         if (HasFatalFailure()) return;
       }
     }
@@ -108,7 +127,13 @@ TEST(Schedule, FitsTogetherWhoeverWantsWhat) {
 TEST(Schedule, FitsTogetherWithCausalAndWindowMasks) {
   for (int ranks = 1; ranks <= 12; ++ranks) {
     for (int window = 1; window <= ranks; ++window) {
-      for (const ScheduleSpec& spec : SpecsFor(ranks)) ExpectSound(spec, Causal(ranks, window));
+      for (ScheduleSpec& spec : SpecsFor(ranks)) {
+        ExpectSound(spec, Causal(ranks, window));
+        for (const std::vector<int>& nodes : MemoryNodes(ranks)) {
+          spec.memory_nodes = nodes;
+          ExpectSound(spec, Causal(ranks, window));
+        }
+      }
       if (HasFatalFailure()) return;
     }
   }
@@ -196,6 +221,47 @@ TEST(Schedule, OfADoubleRingIsALapAheadBetweenNodes) {
     }
     EXPECT_EQ(starts, (std::vector<int>{0, kInner}));
   }
+}
+
+// Copies of keys that leave a rank, and blocks that it lends.
+std::pair<int, int> CopiesAndLoans(const Schedule& schedule) {
+  int copies = 0, loans = 0;
+  for (const BlockMessage& m : schedule.keys.messages) {
+    if (m.way == Way::kSend) ++(m.in_place ? loans : copies);
+  }
+  return {copies, loans};
+}
+
+// On one node nothing is copied, whatever the schedule, and no buffer is needed.
+TEST(Schedule, OnOneNodeReadsEveryBlockInPlace) {
+  for (int ranks : {1, 2, 5, 8}) {
+    for (ScheduleSpec& spec : SpecsFor(ranks)) {
+      spec.memory_nodes.assign(static_cast<size_t>(ranks), 7);
+      for (const Schedule& schedule : SchedulesOf(spec, Everyone(ranks))) {
+        EXPECT_EQ(CopiesAndLoans(schedule), std::pair(0, ranks - 1)) << NameOf(spec, ranks);
+        EXPECT_EQ(schedule.keys.slots, 0);
+        EXPECT_EQ(schedule.keys.in_place, ranks - 1);
+      }
+    }
+  }
+}
+
+// Two nodes of three: every block is copied to the other node once, by its owner, and passed on
+// there.
+TEST(Schedule, OfARingOverTwoNodesCopiesWhatComesFromTheOther) {
+  const ScheduleSpec ring{.memory_nodes = {0, 0, 0, 1, 1, 1}};
+  int copies = 0, across = 0;
+  for (const Schedule& schedule : SchedulesOf(ring, Everyone(6))) {
+    EXPECT_EQ(CopiesAndLoans(schedule).second, 2);
+    copies += CopiesAndLoans(schedule).first;
+    across += static_cast<int>(std::count_if(
+        schedule.keys.messages.begin(), schedule.keys.messages.end(), [&](const BlockMessage& m) {
+          const int rank = schedule.steps[0].kv_owner;
+          return m.way == Way::kSend && m.peer / 3 != rank / 3 && m.owner == rank;
+        }));
+  }
+  EXPECT_EQ(copies, 6 * 3);
+  EXPECT_EQ(across, 6);
 }
 
 TEST(Schedule, OfAnAllGatherHasAllUnderWayFromTheStart) {

@@ -66,10 +66,13 @@ TEST(Strategy, SizesGoWithTheStrategiesThatHaveThem) {
   EXPECT_EQ(ErrorOf(On(8, ContextStrategy::kAuto, 2), 8),
             "parallel.ulysses_size = 2 does not go with parallel.strategy = auto, which chooses "
             "it; leave ulysses_size out or choose parallel.strategy = hybrid");
-  EXPECT_EQ(ErrorOf(On(8, ContextStrategy::kRing, 0, 2), 8),
-            "parallel.node_size = 2 does not go with parallel.strategy = ring, which makes no "
-            "difference between nodes; leave node_size out or choose parallel.strategy = "
-            "double-ring");
+  ParallelOptions nodes = On(8, ContextStrategy::kRing, 0, 2);
+  EXPECT_NO_THROW(ResolveStrategy(nodes, 8));
+  nodes.shared_memory = SharedMemory::kOff;
+  EXPECT_EQ(ErrorOf(nodes, 8),
+            "parallel.node_size = 2 does not go with parallel.strategy = ring and "
+            "parallel.shared_memory = off, which make no difference between nodes; leave node_size "
+            "out or choose parallel.strategy = double-ring");
   EXPECT_EQ(ErrorOf(On(8, ContextStrategy::kDoubleRing, 0, 3), 8),
             "parallel.node_size = 3 does not divide the 8 ranks of a context group; choose 1, 2, 4 "
             "or 8");

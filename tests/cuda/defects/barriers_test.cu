@@ -118,5 +118,22 @@ TEST(Warps, PartOfAWarpMultiplies) {
   ExpectTold(Defect::kDeadlock, "31 threads in mma");
 }
 
+__global__ void MultipliesInBranches(float* out) {
+  float d[4] = {};
+  const uint32_t a[4] = {threadIdx.x};
+  if (threadIdx.x < 16) {
+    ptx::MmaBf16(d, a, 1, 0);
+  } else {
+    ptx::MmaBf16(d, a, 0, 1);
+  }
+  out[threadIdx.x] = d[0];
+}
+
+TEST(Warps, LanesMultiplyInDifferentBranches) {
+  const OnDevice<float> out(32);
+  ASSERT_EQ(Launch({}, MultipliesInBranches, out.get()), cudaSuccess);
+  ExpectTold(Defect::kDivergence, "mma of lanes ffffffff");
+}
+
 }  // namespace
 }  // namespace annulus

@@ -54,7 +54,6 @@ struct Meeting {
   uint32_t mask;
   uint32_t arrived;
   std::array<void*, 32> arguments;
-  void (*act)(void* const* arguments, uint32_t mask, Place at);
   Place at;
 };
 

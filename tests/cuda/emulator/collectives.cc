@@ -9,21 +9,33 @@
 namespace annulus::emulator {
 namespace {
 
+bool IsSame(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+
+// Instructions of matrices are .aligned: the lanes are at one of them. Others may be at several of
+// the same kind. Code that a compiler doubled has two places and one line.
+bool IsAligned(const Meeting& meeting, Place at) {
+  if (meeting.at == at) return true;
+  for (const char* other : {"shfl", "ballot", "__syncwarp"}) {
+    if (std::strncmp(meeting.name, other, std::strlen(other)) == 0) return true;
+  }
+  return LineOf(meeting.at) == LineOf(at);
+}
+
 // The meeting that the running lane joins; a new one if there is none.
-size_t Find(Warp& warp, const Meeting& wanted) {
+size_t Find(Warp& warp, const char* name, uint32_t mask, Place at) {
   for (size_t i = 0; i < warp.meetings.size(); ++i) {
     const Meeting& meeting = warp.meetings[i];
-    if ((meeting.mask & wanted.mask) == 0) continue;
-    if (meeting.mask == wanted.mask && std::strcmp(meeting.name, wanted.name) == 0 &&
-        (meeting.arrived >> self->lane & 1) == 0) {
+    if ((meeting.mask & mask) == 0) continue;
+    if (meeting.mask == mask && IsSame(meeting.name, name) &&
+        (meeting.arrived >> self->lane & 1) == 0 && IsAligned(meeting, at)) {
       return i;
     }
     Tell(Defect::kDivergence,
-         Text("%s of lanes %08x at %s meets %s of lanes %08x at %s", wanted.name, wanted.mask,
-              LineOf(wanted.at).c_str(), meeting.name, meeting.mask, LineOf(meeting.at).c_str()));
+         Text("%s of lanes %08x at %s meets %s of lanes %08x at %s", name, mask, LineOf(at).c_str(),
+              meeting.name, meeting.mask, LineOf(meeting.at).c_str()));
     block->GiveUp();
   }
-  warp.meetings.push_back(wanted);
+  warp.meetings.push_back({name, mask, 0, {}, at});
   return warp.meetings.size() - 1;
 }
 
@@ -38,7 +50,7 @@ void Meet(const char* name, uint32_t mask, void* argument, Act act, Place at) {
     block->GiveUp();
   }
   Warp& warp = block->warps[static_cast<size_t>(self->warp)];
-  const size_t index = Find(warp, {name, mask, 0, {}, act, at});
+  const size_t index = Find(warp, name, mask, at);
   Meeting& meeting = warp.meetings[index];
   meeting.arrived |= 1u << lane;
   meeting.arguments[static_cast<size_t>(lane)] = argument;
@@ -46,9 +58,9 @@ void Meet(const char* name, uint32_t mask, void* argument, Act act, Place at) {
     block->BlockOn(name, at);
     return;
   }
-  const Meeting complete = meeting;
+  // All others wait: nobody adds a meeting while this one is acted on.
+  if (act != nullptr) act(meeting.arguments.data(), mask, meeting.at);
   warp.meetings.erase(warp.meetings.begin() + static_cast<std::ptrdiff_t>(index));
-  if (act != nullptr) act(complete.arguments.data(), mask, complete.at);
   for (uint32_t others = mask & ~(1u << lane); others != 0; others &= others - 1) {
     block->Wake(self->warp * 32 + __builtin_ctz(others));
   }

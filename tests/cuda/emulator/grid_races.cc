@@ -15,10 +15,10 @@ constexpr uintptr_t kCellBytes = 2, kPageBytes = 4096;
 
 // Who accessed a cell, and when in its block.
 struct Stamp {
-  int64_t block = -1;  // -1: nobody
-  int thread = 0;
-  RaceDetector::Moment moment;
+  int32_t block = -1;  // -1: nobody
+  int16_t thread = 0;
   bool atomic = false;
+  RaceDetector::Moment moment;
 };
 struct Cell {
   Stamp write;
@@ -103,8 +103,8 @@ bool IsArgument(const void* p) {
 
 void CheckGridAccess(const Allocation& allocation, const MemoryAccess& access) {
   const bool writes = access.access == Access::kWrite;
-  const Stamp now{static_cast<int64_t>(block->linear_index), access.thread,
-                  block->races->Now(access.thread), access.atomic};
+  const Stamp now{static_cast<int32_t>(block->linear_index), static_cast<int16_t>(access.thread),
+                  access.atomic, block->races->Now(access.thread)};
   const auto begin = reinterpret_cast<uintptr_t>(access.p), end = begin + access.bytes;
   for (uintptr_t at = begin / kCellBytes * kCellBytes; at < end; at += kCellBytes) {
     const uint8_t bytes = static_cast<uint8_t>((at >= begin ? 1 : 0) | (at + 1 < end ? 2 : 0));
@@ -118,10 +118,9 @@ void CheckGridAccess(const Allocation& allocation, const MemoryAccess& access) {
     if (conflict.kind != nullptr) {
       const std::string line = LineOf(access.at);
       Tell(Defect::kRace,
-           Text("%s: offset %td of an allocation of %zu bytes, at %s, with block %lld, thread %d",
+           Text("%s: offset %td of an allocation of %zu bytes, at %s, with block %d, thread %d",
                 conflict.kind, static_cast<const std::byte*>(access.p) - allocation.begin,
-                allocation.bytes, line.c_str(), static_cast<long long>(conflict.with.block),
-                conflict.with.thread),
+                allocation.bytes, line.c_str(), conflict.with.block, conflict.with.thread),
            conflict.kind + line);
     }
     Remember(cell, now, writes, bytes);

@@ -59,15 +59,17 @@ void Apply(Options& options, const std::string& settings) {
   }
 }
 
+Options FromEnvironment() {
+  Options options;
+  const char* settings = std::getenv("ANNULUS_EMULATOR");
+  if (settings != nullptr) Apply(options, settings);
+  return options;
+}
+
 }  // namespace
 
 Options& TheOptions() {
-  static Options options = [] {
-    Options from_environment;
-    const char* settings = std::getenv("ANNULUS_EMULATOR");
-    if (settings != nullptr) Apply(from_environment, settings);
-    return from_environment;
-  }();
+  static Options options = FromEnvironment();
   return options;
 }
 

@@ -27,6 +27,7 @@ void RaceDetector::Start(int threads, size_t shared_bytes) {
   mbarriers_.clear();
   cells_.assign(shared_bytes / kCellBytes + 1, {});
   readers_.clear();
+  free_readers_ = -1;
 }
 
 // A clock of an earlier phase knows nothing of this one.
@@ -67,6 +68,7 @@ void RaceDetector::SynchroniseAll() {
   }
   ++phase_;
   readers_.clear();
+  free_readers_ = -1;
 }
 
 void RaceDetector::Release(uint32_t mbarrier, int thread) {
@@ -117,12 +119,13 @@ void RaceDetector::ForEachCell(const SharedAccess& access, const Visit& visit) {
 }
 
 void RaceDetector::Check(const SharedAccess& access) {
-  ForEachCell(access, [&](Cell& cell) { CheckCell(cell, access); });
+  const Clock& clock = ClockOf(access.thread);
+  ForEachCell(access, [&](Cell& cell) { CheckCell(cell, access, clock); });
 }
 
-bool RaceDetector::IsOrderedWrite(const Cell& cell, int thread) {
-  if (cell.write_phase == 0 || cell.writer == thread) return true;
-  const Clock& clock = ClockOf(thread);
+bool RaceDetector::IsOrderedWrite(const Cell& cell, const SharedAccess& access,
+                                  const Clock& clock) const {
+  if (cell.write_phase == 0 || cell.writer == access.thread) return true;
   if (cell.writer == engine()) return cell.write_clock <= clock.times.back();
   return cell.write_phase < phase_ ||
          cell.write_clock <= clock.times[static_cast<size_t>(cell.writer)];
@@ -130,7 +133,7 @@ bool RaceDetector::IsOrderedWrite(const Cell& cell, int thread) {
 
 // Whether a fence.proxy.async lies between an ordinary write and this thread's access: the writer's
 // own, or this thread's after it knew of the write.
-bool RaceDetector::IsFenced(const Cell& cell, int thread) {
+bool RaceDetector::IsFenced(const Cell& cell, int thread) const {
   if (cell.write_phase == 0 || cell.async_write) return true;
   const auto writer = static_cast<size_t>(cell.writer);
   if (fence_phase_[writer] > cell.write_phase ||
@@ -142,7 +145,7 @@ bool RaceDetector::IsFenced(const Cell& cell, int thread) {
          (seen.phase == cell.write_phase && seen.times[writer] >= cell.write_clock);
 }
 
-void RaceDetector::CheckCell(Cell& cell, const SharedAccess& access) {
+void RaceDetector::CheckCell(Cell& cell, const SharedAccess& access, const Clock& clock) {
   const bool writes = access.access == Access::kWrite;
   if (cell.pending_writes > 0) {
     TellRace(writes ? "a write meets an asynchronous write that is under way"
@@ -150,7 +153,7 @@ void RaceDetector::CheckCell(Cell& cell, const SharedAccess& access) {
              access, cell.writer, cell.pending_at);
   } else if (writes && cell.pending_reads > 0) {
     TellRace("a write meets an asynchronous read that is under way", access, -1, cell.pending_at);
-  } else if (!IsOrderedWrite(cell, access.thread)) {
+  } else if (!IsOrderedWrite(cell, access, clock)) {
     TellRace(writes ? "a write and an earlier write are not ordered"
                     : "a read and an earlier write are not ordered",
              access, cell.writer, cell.written_at);
@@ -158,51 +161,83 @@ void RaceDetector::CheckCell(Cell& cell, const SharedAccess& access) {
     TellRace("no fence.proxy.async is between an ordinary write and an asynchronous read", access,
              cell.writer, cell.written_at);
   }
+  const uint32_t now = clock.times[static_cast<size_t>(access.thread)];
   if (!writes) {
-    AddReader(cell, access);
+    AddReader(cell, access, now);
     return;
   }
-  CheckReaders(cell, access);
-  const Clock& clock = ClockOf(access.thread);
+  CheckReaders(cell, access, clock);
+  DropReaders(cell);
   cell.write_phase = phase_;
-  cell.write_clock = clock.times[static_cast<size_t>(access.thread)];
+  cell.write_clock = now;
   cell.writer = access.thread;
   cell.written_at = access.at;
   cell.async_write = access.proxy == Proxy::kAsync;
-  cell.readers = -1;
 }
 
-void RaceDetector::CheckReaders(const Cell& cell, const SharedAccess& access) {
+void RaceDetector::CheckReaders(const Cell& cell, const SharedAccess& access,
+                                const Clock& clock) const {
   if (cell.read_phase != phase_) return;
-  const Clock& clock = ClockOf(access.thread);
   for (int32_t i = cell.readers; i >= 0; i = readers_[static_cast<size_t>(i)].next) {
-    const Reader& reader = readers_[static_cast<size_t>(i)];
-    if (reader.thread == access.thread) continue;
-    if (reader.clock <= clock.times[static_cast<size_t>(reader.thread)]) continue;
-    TellRace("a write and an earlier read are not ordered", access, reader.thread, reader.at);
-    return;
+    const Readers& readers = readers_[static_cast<size_t>(i)];
+    for (uint32_t lanes = readers.lanes; lanes != 0; lanes &= lanes - 1) {
+      const int thread = readers.warp * 32 + __builtin_ctz(lanes);
+      if (thread == access.thread) continue;
+      if (readers.clock <= clock.times[static_cast<size_t>(thread)]) continue;
+      TellRace("a write and an earlier read are not ordered", access, thread, readers.at);
+      return;
+    }
   }
 }
 
-// A reader that is ordered before this one need not be kept: who is ordered after this one is after
-// that one, too.
-void RaceDetector::AddReader(Cell& cell, const SharedAccess& access) {
-  const Clock& clock = ClockOf(access.thread);
-  const uint32_t now = clock.times[static_cast<size_t>(access.thread)];
+// Only the last read of a thread is kept.
+void RaceDetector::AddReader(Cell& cell, const SharedAccess& access, uint32_t now) {
   if (cell.read_phase != phase_) {
     cell.read_phase = phase_;
     cell.readers = -1;
   }
+  const int warp = access.thread / 32;
+  const uint32_t lane = 1u << (access.thread % 32);
+  bool is_kept = false;
   for (int32_t i = cell.readers; i >= 0; i = readers_[static_cast<size_t>(i)].next) {
-    Reader& reader = readers_[static_cast<size_t>(i)];
-    if (reader.thread == access.thread ||
-        reader.clock <= clock.times[static_cast<size_t>(reader.thread)]) {
-      reader = {access.thread, now, access.at, reader.next};
+    Readers& readers = readers_[static_cast<size_t>(i)];
+    if (readers.warp != warp) continue;
+    if (readers.clock == now) {
+      if ((readers.lanes & lane) != 0) return;
+      readers.lanes |= lane;
+      is_kept = true;
+    } else if ((readers.lanes & ~lane) == 0 && !is_kept) {
+      readers.clock = now;
+      readers.lanes = lane;
+      readers.at = access.at;
       return;
+    } else {
+      readers.lanes &= ~lane;
     }
   }
-  readers_.push_back({access.thread, now, access.at, cell.readers});
-  cell.readers = static_cast<int32_t>(readers_.size()) - 1;
+  if (is_kept) return;
+  const Readers fresh{warp, now, lane, access.at, cell.readers};
+  if (free_readers_ < 0) {
+    readers_.push_back(fresh);
+    cell.readers = static_cast<int32_t>(readers_.size()) - 1;
+    return;
+  }
+  cell.readers = free_readers_;
+  Readers& reused = readers_[static_cast<size_t>(free_readers_)];
+  free_readers_ = reused.next;
+  reused = fresh;
+}
+
+void RaceDetector::DropReaders(Cell& cell) {
+  if (cell.read_phase == phase_ && cell.readers >= 0) {
+    int32_t last = cell.readers;
+    while (readers_[static_cast<size_t>(last)].next >= 0) {
+      last = readers_[static_cast<size_t>(last)].next;
+    }
+    readers_[static_cast<size_t>(last)].next = free_readers_;
+    free_readers_ = cell.readers;
+  }
+  cell.readers = -1;
 }
 
 void RaceDetector::BeginAsync(const SharedAccess& access) {
@@ -214,18 +249,19 @@ void RaceDetector::BeginAsync(const SharedAccess& access) {
 }
 
 void RaceDetector::EndAsync(const SharedAccess& access) {
+  const uint32_t now = access.thread == engine()
+                           ? engine_clock_
+                           : ClockOf(access.thread).times[static_cast<size_t>(access.thread)];
   ForEachCell(access, [&](Cell& cell) {
     if (access.access == Access::kRead) {
       --cell.pending_reads;
-      AddReader(cell, access);
+      AddReader(cell, access, now);
       return;
     }
     --cell.pending_writes;
-    const bool by_engine = access.thread == engine();
     cell.write_phase = phase_;
     cell.writer = access.thread;
-    cell.write_clock = by_engine ? engine_clock_
-                                 : ClockOf(access.thread).times[static_cast<size_t>(access.thread)];
+    cell.write_clock = now;
     cell.written_at = access.at;
     cell.async_write = access.proxy == Proxy::kAsync;
   });

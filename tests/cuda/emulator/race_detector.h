@@ -62,9 +62,10 @@ class RaceDetector {
   bool IsBefore(const Moment& earlier, int by, int thread);
 
  private:
-  struct Reader {
-    int thread = 0;
-    uint32_t clock = 0;
+  // Lanes of a warp that read a cell at the same time of theirs.
+  struct Readers {
+    int warp = 0;
+    uint32_t clock = 0, lanes = 0;
     Place at = nullptr;
     int32_t next = -1;
   };
@@ -86,11 +87,13 @@ class RaceDetector {
   Clock& ClockOf(int thread);
   void Renew(Clock& clock, int own) const;
   void Join(Clock& into, const Clock& from) const;
-  bool IsOrderedWrite(const Cell& cell, int thread);
-  bool IsFenced(const Cell& cell, int thread);
-  void CheckCell(Cell& cell, const SharedAccess& access);
-  void CheckReaders(const Cell& cell, const SharedAccess& access);
-  void AddReader(Cell& cell, const SharedAccess& access);
+  // `clock` is the accessing thread's.
+  bool IsOrderedWrite(const Cell& cell, const SharedAccess& access, const Clock& clock) const;
+  bool IsFenced(const Cell& cell, int thread) const;
+  void CheckCell(Cell& cell, const SharedAccess& access, const Clock& clock);
+  void CheckReaders(const Cell& cell, const SharedAccess& access, const Clock& clock) const;
+  void AddReader(Cell& cell, const SharedAccess& access, uint32_t now);
+  void DropReaders(Cell& cell);
   void TellRace(const char* kind, const SharedAccess& access, int other, Place other_at) const;
   template <class Visit>
   void ForEachCell(const SharedAccess& access, const Visit& visit);
@@ -103,7 +106,8 @@ class RaceDetector {
   std::vector<uint32_t> fence_phase_, fence_clock_;  // when that was
   std::map<uint32_t, Clock> mbarriers_;
   std::vector<Cell> cells_;
-  std::vector<Reader> readers_;
+  std::vector<Readers> readers_;
+  int32_t free_readers_ = -1;  // of readers_, a list
 };
 
 // Called as a block starts: makes its detector if races are looked for.
