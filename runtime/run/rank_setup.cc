@@ -51,6 +51,13 @@ RankPlace RankSetup::place() const {
           .memory_nodes = sharing.nodes};
 }
 
+Arena RankSetup::ReserveArena() const {
+  const int64_t bytes = plan.ledger.peak_bytes();
+  kernels::OwnedMemory device = table->ReserveTensorMemory(bytes);
+  if (device != nullptr) return Arena(bytes, std::move(device));
+  return Arena(SizeOf(plan.ledger), world());
+}
+
 RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
   return {.table = *table,
           .memory = memory,
@@ -124,16 +131,16 @@ RankSetup SetUpRank(const RunConfig& given, parallel::Communicator& world) {
                   .plan = {}};
   ResolveNodes(setup.config.parallel, HostsOf(setup.placements));
   const ParallelOptions open = setup.config.parallel;
-  setup.sharing = FindSharing(setup.config.parallel, world.FindMemoryNodes());
+  setup.sharing = FindSharing(setup.config.parallel, setup.world().FindMemoryNodes());
   PlanTogether(machine ? &*machine : nullptr, world, setup);
   const bool shared = setup.sharing.on();
   setup.sharing = WithRoom(setup.config.parallel, setup.sharing,
-                           setup.plan.ledger.peak_bytes(kernels::Reach::kNode), world);
+                           setup.plan.ledger.peak_bytes(kernels::Reach::kNode), setup.world());
   if (shared && !setup.sharing.on()) {
     setup.config.parallel = open;
     PlanTogether(machine ? &*machine : nullptr, world, setup);
   }
-  world.ShareMemory(setup.sharing.nodes);
+  setup.world().ShareMemory(setup.sharing.nodes);
   TryTogether(world, [&] { CheckBudget(setup.config, setup.plan); });
   return setup;
 }
