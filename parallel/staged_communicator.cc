@@ -1,7 +1,6 @@
 #include "parallel/staged_communicator.h"
 
 #include <algorithm>
-#include <numeric>
 #include <thread>
 
 namespace annulus::parallel {
@@ -145,21 +144,6 @@ std::unique_ptr<Communicator::Operation> StagedCommunicator::DoBroadcast(View da
       table_, StagingMemory::Lease(), StagedOperation::Arrival{std::move(lease), arrives});
   operation->Begin(host_->Broadcast(on_host, root));
   return operation;
-}
-
-std::vector<int> StagedCommunicator::FindMemoryNodes() {
-  std::vector<int> nodes(static_cast<size_t>(size()));
-  std::iota(nodes.begin(), nodes.end(), 0);
-  return nodes;
-}
-
-// Ranks that share nothing lend nothing.
-std::unique_ptr<Communicator::Operation> StagedCommunicator::DoLend(ConstView, int, int) {
-  throw InternalError("a block of a device is lent");
-}
-
-std::unique_ptr<Loan::Operation> StagedCommunicator::DoBorrow(const ConstView&, int, int) {
-  throw InternalError("a block of a device is borrowed");
 }
 
 std::vector<std::string> StagedCommunicator::DoAllGatherText(const std::string& text) {

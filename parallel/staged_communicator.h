@@ -65,8 +65,6 @@ class StagedCommunicator final : public Communicator {
   // As in "threads, staged through the host".
   std::string Name() const override;
   void Progress() override { host_->Progress(); }
-  // No rank reads another's device: each is a node of its own.
-  std::vector<int> FindMemoryNodes() override;
 
   const StagingMemory& staging() const { return *staging_; }
 
@@ -76,8 +74,6 @@ class StagedCommunicator final : public Communicator {
   std::unique_ptr<Operation> DoAllToAll(ConstView send, View receive) override;
   std::unique_ptr<Operation> DoAllReduceSum(View data) override;
   std::unique_ptr<Operation> DoBroadcast(View data, int root) override;
-  std::unique_ptr<Operation> DoLend(ConstView block, int to, int tag) override;
-  std::unique_ptr<Loan::Operation> DoBorrow(const ConstView& like, int from, int tag) override;
   std::vector<std::string> DoAllGatherText(const std::string& text) override;
   void DoBarrier() override { host_->Barrier(); }
   std::unique_ptr<Communicator> DoSubgroup(const std::vector<int>& members) override;

@@ -154,12 +154,6 @@ void CheckDevice(const DeviceOptions& device) {
     ThrowConfigError(
         "device.tf32 = true is arithmetic of GPUs; leave it out or choose device.kind = cuda");
   }
-  if (parallel.shared_memory == SharedMemory::kOn) {
-    ThrowConfigError(
-        "parallel.shared_memory = on is for keys in the host's memory, and with device.kind = cuda "
-        "they are in a GPU's: leave it out");
-  }
-  parallel.shared_memory = SharedMemory::kOff;
 }
 
 // Ranks do not read each other's devices.
@@ -187,7 +181,7 @@ void Validate(RunConfig& config, int world_size) {
   ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
-  ResolveDevice(config.device, config.parallel);
+  CheckDevice(config.device);
 }
 
 }  // namespace annulus::runtime

@@ -128,7 +128,6 @@ void AddMeasuredMemory(const Arena& arena, const MemoryBaseline& baseline,
   memory.device_baseline_bytes = baseline.device_bytes;
   memory.device_bytes = device.used_bytes;
   memory.device_total_bytes = device.total_bytes;
-  memory.peer_bytes_mapped = arena.peer_bytes_mapped();
 }
 
 nlohmann::ordered_json ToJson(const RankMemory& memory) {

@@ -51,13 +51,6 @@ RankPlace RankSetup::place() const {
           .memory_nodes = sharing.nodes};
 }
 
-Arena RankSetup::ReserveArena() const {
-  const int64_t bytes = plan.ledger.peak_bytes();
-  kernels::OwnedMemory device = table->ReserveTensorMemory(bytes);
-  if (device != nullptr) return Arena(bytes, std::move(device));
-  return Arena(SizeOf(plan.ledger), world());
-}
-
 RankEnvironment RankSetup::Environment(kernels::StackMemory& memory) const {
   return {.table = *table,
           .memory = memory,

@@ -11,7 +11,6 @@
 #include "runtime/config/run_config.h"
 #include "runtime/data/dataset.h"
 #include "runtime/machine/placement.h"
-#include "runtime/memory/arena.h"
 #include "runtime/model/decoder_shape.h"
 #include "runtime/run/memory_sharing.h"
 #include "runtime/run/tensor_transport.h"
@@ -42,8 +41,6 @@ struct RankSetup {
   // Of all ranks, for tensors and for the host.
   parallel::Communicator& world() const { return grid.world(); }
   RankPlace place() const;
-  // As planned, where the table's tensors are. Collective over the world, as is its end.
-  Arena ReserveArena() const;
   RankEnvironment Environment(kernels::StackMemory& memory) const;
 };
 
