@@ -105,6 +105,12 @@ TEST(ValidateTest, ContextSizeDividesTheRanks) {
             "ranks = 4, but 2 were started; leave ranks out or start as many");
 }
 
+TEST(ValidateTest, NcclIsForGpus) {
+  EXPECT_EQ(ErrorOf([](RunConfig& c) { c.parallel.transport = TransportKind::kNccl; }, 2),
+            "parallel.transport = nccl carries tensors of GPUs, but device.kind = cpu; choose "
+            "device.kind = cuda, or leave parallel.transport = auto");
+}
+
 TEST(ValidateTest, EveryRankHoldsATokenInEveryPhase) {
   EXPECT_EQ(ErrorOf([](RunConfig& c) { c.train.sequence_length = 4; }, 8),
             "parallel.context_size = 8 ranks share sequences of 4 tokens: some would hold none; "

@@ -84,7 +84,9 @@ TEST(NcclRing, BitsDoNotDependOnTheOrderOfStreams) {
 
 std::vector<RingCase> Cases() {
   // The race detector takes ten times as long.
-  if (emulator::RacesAreDetected()) return {kTypical};
+  if (emulator::RacesAreDetected()) {
+    return {{2, PartitionKind::kZigzag, MaskKind::kCausal, 2, 21}};
+  }
   std::vector<RingCase> cases;
   for (const int ranks : {1, 2, 3, 4}) {
     cases.push_back({ranks, PartitionKind::kZigzag, MaskKind::kCausal, 2, 37});
