@@ -6,7 +6,8 @@
 namespace annulus::runtime {
 namespace {
 
-// Llama 3 8B on a million tokens over 64 ranks, planned within 200 MB.
+// Llama 3 8B on a million tokens over 64 ranks, planned within 60 MB beside the program itself,
+// which the libraries of GPUs make large where they are built in.
 TEST(PlanCost, AMillionTokensArePlannedInLittleMemory) {
   const TempDir dir;
   const std::string file = dir.At("plan.json");
@@ -24,7 +25,8 @@ TEST(PlanCost, AMillionTokensArePlannedInLittleMemory) {
   EXPECT_EQ(plan.at("ranks").at(0).at("predicted_categories").at("parameters"),
             4 * int64_t{8'030'261'248});
   EXPECT_GT(plan.at("flops").get<double>(), 1e18);
-  EXPECT_LT(outcome.peak_resident_bytes, 200'000'000);
+  const Outcome idle = RunAnnulus(Words("--help"));
+  EXPECT_LT(outcome.peak_resident_bytes - idle.peak_resident_bytes, 60'000'000);
 }
 
 }  // namespace

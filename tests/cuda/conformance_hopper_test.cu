@@ -265,10 +265,10 @@ void ExpectBoxes(const Boxes& b, int x, int y) {
 }
 
 TEST_F(Hopper, TmaFetchesBoxesPermutesAndFillsWithZero) {
-  for (const auto [swizzle, columns] : {std::pair{CU_TENSOR_MAP_SWIZZLE_NONE, 40},
-                                        {CU_TENSOR_MAP_SWIZZLE_32B, 16},
-                                        {CU_TENSOR_MAP_SWIZZLE_64B, 32},
-                                        {CU_TENSOR_MAP_SWIZZLE_128B, 64}}) {
+  for (const auto& [swizzle, columns] : {std::pair{CU_TENSOR_MAP_SWIZZLE_NONE, 40},
+                                         {CU_TENSOR_MAP_SWIZZLE_32B, 16},
+                                         {CU_TENSOR_MAP_SWIZZLE_64B, 32},
+                                         {CU_TENSOR_MAP_SWIZZLE_128B, 64}}) {
     ExpectBoxes({72, 50, columns, swizzle}, 0, 0);
     ExpectBoxes({72, 50, columns, swizzle}, 61, 27);
     ExpectBoxes({72, 50, columns, swizzle}, -5, -3);

@@ -374,4 +374,15 @@ TensorsIn::~TensorsIn() { tensor_memory = nullptr; }
 
 std::span<const CommunicatorCase> CommunicatorCases() { return kCases; }
 
+std::vector<CommunicatorCase> CommunicatorCasesOfDevices() {
+  std::vector<CommunicatorCase> cases;
+  for (const CommunicatorCase& test_case : kCases) {
+    const auto lends = {LoansAreReadInPlace, SubgroupsShareMemoryToo, MemoryIsSharedAsSaid};
+    if (std::find(lends.begin(), lends.end(), test_case.run) == lends.end()) {
+      cases.push_back(test_case);
+    }
+  }
+  return cases;
+}
+
 }  // namespace annulus::parallel

@@ -4,6 +4,7 @@
 
 #include <ostream>
 #include <span>
+#include <vector>
 
 #include "parallel/communicator.h"
 
@@ -41,5 +42,7 @@ struct CommunicatorCase {
 };
 
 std::span<const CommunicatorCase> CommunicatorCases();
+// But for those that lend: of a transport for devices, whose memory no peer reads.
+std::vector<CommunicatorCase> CommunicatorCasesOfDevices();
 
 }  // namespace annulus::parallel

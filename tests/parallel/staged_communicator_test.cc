@@ -41,17 +41,6 @@ class CountingTable final : public kernels::CpuTable {
   int questions_ = 0;
 };
 
-// But for those that lend: no rank reads another's device.
-std::vector<CommunicatorCase> CasesWithoutLoans() {
-  std::vector<CommunicatorCase> cases;
-  for (const CommunicatorCase& test_case : CommunicatorCases()) {
-    const std::string_view name = test_case.name;
-    if (name.find("Share") != name.npos || name.find("Loan") != name.npos) continue;
-    cases.push_back(test_case);
-  }
-  return cases;
-}
-
 class StagedSuite : public testing::TestWithParam<std::tuple<CommunicatorCase, int>> {};
 
 TEST_P(StagedSuite, Holds) {
@@ -67,7 +56,7 @@ TEST_P(StagedSuite, Holds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, StagedSuite,
-                         testing::Combine(testing::ValuesIn(CasesWithoutLoans()),
+                         testing::Combine(testing::ValuesIn(CommunicatorCasesOfDevices()),
                                           testing::Values(1, 2, 3, 4)),
                          [](const auto& param) {
                            return std::get<0>(param.param).name + std::string("On") +

@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(kGenericThreads)
 
   for (; keys.visibility != Visibility::kNone; keys = walk.WarpNext()) {
     const auto head_rows = [&](const T* tensor) {
-      return GenericRows<const T>(tensor, s.key_rows, s.kv_heads, batch, head / s.group,
-                                  keys.tile, s.head_dim);
+      return GenericRows<const T>(tensor, s.key_rows, s.kv_heads, batch, head / s.group, keys.tile,
+                                  s.head_dim);
     };
     Products scores;
     GenericRowsTimesRows(scores, q, head_rows(p.k), room);

@@ -198,7 +198,7 @@ void FinishForwardRows(const AttentionForwardArgs& args, View out, View lse, cud
   const ForwardState state(p, args.state.data);
   WithElement(p.dtype, [&]<class T>(T) {
     const ForwardRows<T> rows{FoldShape(p), AllRows(p),  state.out,      state.max,
-                              state.sum,       out.As<T>(), lse.As<float>()};
+                              state.sum,    out.As<T>(), lse.As<float>()};
     Launch(FinishForwardKernel<T>, RowsByWarp(rows.rows), stream, "attention forward finish", rows);
   });
 }

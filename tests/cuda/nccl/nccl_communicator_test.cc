@@ -49,8 +49,7 @@ TEST_P(NcclSuite, Holds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, NcclSuite,
-                         testing::Combine(testing::ValuesIn(CommunicatorCases().begin(),
-                                                            CommunicatorCases().end()),
+                         testing::Combine(testing::ValuesIn(CommunicatorCasesOfDevices()),
                                           testing::Values(1, 2, 3, 4)),
                          [](const auto& param) {
                            return std::get<0>(param.param).name + std::string("On") +
