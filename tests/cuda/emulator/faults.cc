@@ -76,7 +76,7 @@ bool Handle(const void* address, ucontext_t& context) {
     const bool was_in_emulator = block->in_emulator;
     block->in_emulator = true;
     const char* guard = block->StackOf(*self).begin();
-    const bool overflows = address < guard && address >= guard - 65536;
+    const bool overflows = address < guard && address >= guard - kGuardBytes;
     if (device < 0 && !overflows && was_in_emulator) return false;  // a fault of our own
     Tell(Defect::kMemory,
          overflows ? "a thread's stack overflows at " + LineOf(at)

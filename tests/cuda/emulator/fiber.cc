@@ -1,7 +1,6 @@
 #include "tests/cuda/emulator/fiber.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <new>
@@ -88,20 +87,18 @@ namespace {
 thread_local const void* host_bottom = nullptr;
 thread_local size_t host_size = 0;
 
-size_t PageBytes() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
-
 }  // namespace
 
 Stack::Stack() {
-  void* memory = mmap(nullptr, kStackBytes + PageBytes(), PROT_READ | PROT_WRITE,
+  void* memory = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  mprotect(memory, PageBytes(), PROT_NONE);
-  begin_ = static_cast<char*>(memory) + PageBytes();
+  mprotect(memory, kGuardBytes, PROT_NONE);
+  begin_ = static_cast<char*>(memory) + kGuardBytes;
 }
 
 Stack::~Stack() {
-  if (begin_ != nullptr) munmap(begin_ - PageBytes(), kStackBytes + PageBytes());
+  if (begin_ != nullptr) munmap(begin_ - kGuardBytes, kStackBytes + kGuardBytes);
 }
 
 Stack::Stack(Stack&& other) noexcept : begin_(std::exchange(other.begin_, nullptr)) {}

@@ -6,8 +6,10 @@
 namespace annulus::emulator {
 
 inline constexpr size_t kStackBytes = 256 * 1024;
+// Whole pages of every system; as much as a stack's overflow may leap over and still be seen.
+inline constexpr size_t kGuardBytes = 64 * 1024;
 
-// Memory for a stack, below it a page that nobody may touch. Owned.
+// Memory for a stack, below it a guard that nobody may touch. Owned.
 class Stack {
  public:
   Stack();
