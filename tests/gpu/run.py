@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def parse_arguments():
 
 def sanitizer_steps(tests):
     """compute-sanitizer on small sizes, where it is installed."""
-    if subprocess.run(["which", "compute-sanitizer"], capture_output=True, check=False).returncode:
+    if shutil.which("compute-sanitizer") is None:
         return []
     return [Step(f"{tool} {test.stem}",
                  ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", test,
@@ -49,10 +50,13 @@ def sanitizer_steps(tests):
             if "attention" in test.stem]
 
 
-def is_hopper():
-    query = subprocess.run(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"],
-                           capture_output=True, text=True, check=False)
-    return query.stdout.startswith("9.0")
+def query_gpu(fields):
+    """What nvidia-smi says of the GPUs; empty where there is none."""
+    try:
+        return subprocess.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
+                              capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def steps_of(options):
@@ -61,7 +65,7 @@ def steps_of(options):
     if not tests:
         raise SystemExit(f"{options.pack} has no tests: make it by bash tests/gpu/pack.sh")
     # Tests that draw the kernels they try, and those of Hopper's, need a Hopper GPU.
-    every = [] if is_hopper() else ["--gtest_filter=-*opper*:*Sweep*"]
+    every = [] if query_gpu("compute_cap").startswith("9.0") else ["--gtest_filter=-*opper*:*Sweep*"]
     if every:
         tests = [test for test in tests if "hopper" not in test.stem]
     # What instructions do comes first: nothing else means anything where that is wrong.
@@ -108,12 +112,6 @@ def run(step, out):
             "tail": "" if passed else text[-2000:]}
 
 
-def device_line():
-    query = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total",
-                            "--format=csv,noheader"], capture_output=True, text=True, check=False)
-    return query.stdout.strip() or "no device that nvidia-smi knows of"
-
-
 def speed_table(file):
     """Of sdpa.json, where it was written."""
     if not file.exists():
@@ -150,7 +148,8 @@ def main():
     options = parse_arguments()
     options.out.mkdir(parents=True, exist_ok=True)
     os.chdir(ROOT)
-    device, results = device_line(), []
+    device = query_gpu("name,driver_version,memory.total") or "no GPU that nvidia-smi knows of"
+    results = []
     for step in steps_of(options):
         if options.only and step.name not in options.only:
             continue
