@@ -48,27 +48,26 @@ Arena::Arena(DryTag) {
                 .reserved_bytes = std::numeric_limits<int64_t>::max()};
 }
 
-Arena::Arena(int64_t bytes) { Map(bytes); }
+Arena::Arena(int64_t bytes) : Arena(bytes, nullptr) {}
 
-Arena::Arena(int64_t bytes, kernels::OwnedMemory memory) : device_(std::move(memory)) {
-  if (device_ == nullptr) {
-    Map(bytes);
-  } else {
-    stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = bytes};
-  }
-}
+Arena::Arena(int64_t bytes, kernels::OwnedMemory memory) { Reserve(bytes, std::move(memory)); }
 
 Arena::Arena(const ArenaSize& size, kernels::OwnedMemory memory, parallel::Communicator& group)
-    : device_(std::move(memory)) {
-  if (device_ != nullptr) {
-    stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = size.bytes};
-    return;
-  }
-  region_ = group.ReserveShared(std::max<int64_t>(size.node_bytes, 1));
-  Map(region_ ? size.rank_bytes : size.bytes);
+    : region_(memory == nullptr ? group.ReserveShared(std::max<int64_t>(size.node_bytes, 1))
+                                : nullptr) {
+  Reserve(region_ ? size.rank_bytes : size.bytes, std::move(memory));
   if (!region_) return;
   stacks_[1] = {.base = static_cast<char*>(region_->data()), .reserved_bytes = region_->bytes()};
   ASAN_POISON_MEMORY_REGION(stacks_[1].base, static_cast<size_t>(stacks_[1].reserved_bytes));
+}
+
+void Arena::Reserve(int64_t bytes, kernels::OwnedMemory memory) {
+  if (memory == nullptr) {
+    Map(bytes);
+    return;
+  }
+  device_ = std::move(memory);
+  stacks_[0] = {.base = reinterpret_cast<char*>(device_.get()), .reserved_bytes = bytes};
 }
 
 void Arena::Map(int64_t bytes) {

@@ -73,6 +73,8 @@ class Arena final : public kernels::StackMemory {
   };
 
   explicit Arena(DryTag);
+  // The first stack, in `memory` of a device or, where that is null, the host's.
+  void Reserve(int64_t bytes, kernels::OwnedMemory memory);
   // A private mapping, from a large page on.
   void Map(int64_t bytes);
   // Where there is one stack it holds everything.

@@ -99,9 +99,8 @@ std::string RoomProblem(const std::vector<RoomOfRank>& ranks) {
     if (needed[rank.machine] <= rank.free_bytes) continue;
     return fmt::format(
         "the ranks on the node of rank {} need {} of shared memory and {} has {} free; make it "
-        "larger "
-        "(mount -o "
-        "remount,size=..., docker run --shm-size) or choose parallel.shared_memory = off",
+        "larger (mount -o remount,size=..., docker run --shm-size) or choose "
+        "parallel.shared_memory = off",
         rank.machine, FormatBytes(static_cast<int64_t>(needed[rank.machine])),
         parallel::kSharedMemoryPlace, FormatBytes(static_cast<int64_t>(rank.free_bytes)));
   }

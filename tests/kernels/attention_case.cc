@@ -61,9 +61,12 @@ class Stored {
 
 std::vector<float> Poisoned(size_t count) { return std::vector<float>(count, kNaN); }
 
-// Tokens [token, token + count) of a tensor [B,S,Hkv,D], as a tensor of their own.
+// Tokens [token, token + count) of a tensor [B,S,Hkv,D], as the end of sequences that are longer by
+// kGap tokens of NaNs: a block may be a part of one.
 class BlockCopy {
  public:
+  static constexpr int64_t kGap = 3;
+
   BlockCopy(const AttentionProblem& p, int64_t all_tokens, int64_t token, int64_t count)
       : row_(p.kv_heads * p.head_dim),
         batch_(p.batch),
@@ -72,21 +75,31 @@ class BlockCopy {
         count_(count) {}
 
   std::vector<float> Take(const std::vector<float>& whole) const {
-    std::vector<float> part;
+    std::vector<float> part = Filled(0);
     for (int64_t b = 0; b < batch_; ++b) {
-      const auto from = whole.begin() + (b * all_ + token_) * row_;
-      part.insert(part.end(), from, from + count_ * row_);
+      std::copy_n(whole.begin() + (b * all_ + token_) * row_, count_ * row_,
+                  part.begin() + Begin(b) + kGap * row_);
     }
     return part;
   }
+  std::vector<float> Filled(float value) const {
+    std::vector<float> part(static_cast<size_t>(Begin(batch_)), value);
+    for (int64_t b = 0; b < batch_; ++b) std::fill_n(part.begin() + Begin(b), kGap * row_, kNaN);
+    return part;
+  }
+  // The gaps must be as they were.
   void Put(const std::vector<float>& part, std::vector<float>* whole) const {
     for (int64_t b = 0; b < batch_; ++b) {
-      std::copy_n(part.begin() + b * count_ * row_, count_ * row_,
-                  whole->begin() + (b * all_ + token_) * row_);
+      const auto gap = part.begin() + Begin(b), tokens = gap + kGap * row_;
+      EXPECT_TRUE(std::all_of(gap, tokens, [](float x) { return std::isnan(x); }));
+      std::copy_n(tokens, count_ * row_, whole->begin() + (b * all_ + token_) * row_);
     }
   }
 
  private:
+  // Of a sequence's gap, in elements.
+  int64_t Begin(int64_t b) const { return b * (kGap + count_) * row_; }
+
   int64_t row_, batch_, all_, token_, count_;
 };
 
@@ -108,7 +121,8 @@ class Runner {
     return x.view({p_.batch, p_.query_tokens(), p_.heads, p_.head_dim});
   }
   View AsKey(const Stored& x, int64_t tokens) const {
-    return x.view({p_.batch, tokens, p_.kv_heads, p_.head_dim});
+    constexpr int64_t kGap = BlockCopy::kGap;
+    return x.view({p_.batch, kGap + tokens, p_.kv_heads, p_.head_dim}).Slice(1, kGap, tokens);
   }
   View AsRows(const Stored& x) const { return x.view({p_.batch, p_.heads, p_.query_tokens()}); }
 
@@ -152,8 +166,8 @@ class Runner {
     result_.gradients.dv = Poisoned(c_.inputs.v.size());
     ForEachBlock([&](const KeyBlock& block, const BlockCopy& copy) {
       const int64_t tokens = block.positions.tokens();
-      const std::vector<float> start(static_cast<size_t>(block.k.size()), c_.gradient_start);
-      const Stored dk = F32(start), dv = F32(start);
+      const Stored dk = F32(copy.Filled(c_.gradient_start)),
+                   dv = F32(copy.Filled(c_.gradient_start));
       target_.BackwardFold(args, block, {AsKey(dk, tokens), AsKey(dv, tokens)},
                            Memory(target_, target_.BackwardScratchBytes(p_, tokens)));
       copy.Put(dk.Floats(), &result_.gradients.dk);

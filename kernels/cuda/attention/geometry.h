@@ -56,9 +56,6 @@ struct FoldShape {
   explicit FoldShape(const AttentionProblem& problem);
   // `keys` are k, and v, dk and dv are like it.
   FoldShape(const AttentionProblem& problem, const ConstView& keys);
-
-  // [Hkv,D] from the first sequence's first key to the last one's last.
-  int64_t AllKeyRows(int batch) const { return int64_t{batch - 1} * key_rows + key_tokens; }
 };
 
 }  // namespace annulus::kernels::cuda

@@ -60,20 +60,19 @@ struct BackwardRoom {
     return staying(2) + (2 * stage + static_cast<uint32_t>(tensor)) * Shape::kPassingBytes;
   }
 
-  // By one thread: rows from `row` on of both tensors.
-  __device__ __forceinline__ void FetchStaying(const BackwardMaps& maps, int column, int row,
+  // By one thread: a tile of both tensors.
+  __device__ __forceinline__ void FetchStaying(const BackwardMaps& maps, const Corner& corner,
                                                uint32_t full) const {
     ptx::MbarrierArriveExpect(full, 2 * Shape::kStayingBytes);
     for (int t = 0; t < 2; ++t) {
-      Fetch<Shape::kBoxes>(maps.staying[t], column, row, staying(t), Shape::kStayingBox, full);
+      Fetch<Shape::kBoxes>(maps.staying[t], corner, staying(t), Shape::kStayingBox, full);
     }
   }
-  __device__ __forceinline__ void FetchPassing(const BackwardMaps& maps, int column, int row,
+  __device__ __forceinline__ void FetchPassing(const BackwardMaps& maps, const Corner& corner,
                                                uint32_t stage, uint32_t full) const {
     ptx::MbarrierArriveExpect(full, 2 * Shape::kPassingBytes);
     for (int t = 0; t < 2; ++t) {
-      Fetch<Shape::kBoxes>(maps.passing[t], column, row, passing(t, stage), Shape::kPassingBox,
-                           full);
+      Fetch<Shape::kBoxes>(maps.passing[t], corner, passing(t, stage), Shape::kPassingBox, full);
     }
   }
 
@@ -98,11 +97,10 @@ BackwardMaps MapBackward(const BackwardLaunch<BFloat16>& launch, bool keys_stay)
   const BackwardFold<BFloat16>& f = launch.fold;
   const FoldShape& s = f.shape;
   const auto queries = [&](const BFloat16* x, int rows) {
-    return MapTensor({x, int64_t{launch.batch} * s.query_tokens, int64_t{s.heads} * s.head_dim},
-                     rows);
+    return MapTensor(MappedQueries(s, x, launch.batch), rows);
   };
   const auto keys = [&](const BFloat16* x, int rows) {
-    return MapTensor({x, s.AllKeyRows(launch.batch), int64_t{s.kv_heads} * s.head_dim}, rows);
+    return MapTensor(MappedKeys(s, x, launch.batch), rows);
   };
   constexpr int kStay = Shape::kStaying, kPass = Shape::kPassing;
   if (keys_stay) {

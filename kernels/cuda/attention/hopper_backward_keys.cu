@@ -36,7 +36,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
   const FoldShape& s = p.shape;
   const int lane = Lane().lane;
   if (lane == 0) {
-    room.FetchStaying(maps, work.kv_head * s.head_dim, work.batch * s.key_rows + work.keys.token,
+    room.FetchStaying(maps, {work.kv_head * s.head_dim, work.keys.token, work.batch},
                       At(notes.barriers.full_staying));
   }
   GroupWalk<false> walk(p, work.keys, Shape::kPassing);
@@ -58,8 +58,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
     __syncwarp();  // the leader's arrival speaks for the rows of all lanes
     if (lane == 0) {
       notes.visibility[at.stage] = step.queries.visibility;
-      room.FetchPassing(maps, head * s.head_dim, work.batch * s.query_tokens + queries.token,
-                        at.stage, full);
+      room.FetchPassing(maps, {head * s.head_dim, queries.token, work.batch}, at.stage, full);
     }
   }
 }
@@ -116,14 +115,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
                   TileAt(p.keys, static_cast<int>(blockIdx.x), Shape::kStaying)};
   if (threadIdx.x == 0) notes.barriers.template Init<Shape>();
   __syncthreads();
-  const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
-  if (warpgroup == Shape::kConsumers) {
-    ptx::ReleaseRegisters<Shape::kProducerRegisters>();
-    if (threadIdx.x / 32 % 4 == 0) Produce<Shape>(p, maps, work, room, notes);
-  } else {
-    ptx::ClaimRegisters<Shape::kConsumerRegisters>();
-    Consume<Shape>(p, work, room, notes, warpgroup);
-  }
+  SplitWarpgroups<Shape>([&] { Produce<Shape>(p, maps, work, room, notes); },
+                         [&](int warpgroup) { Consume<Shape>(p, work, room, notes, warpgroup); });
 }
 
 template <class Shape>

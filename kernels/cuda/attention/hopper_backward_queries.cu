@@ -33,11 +33,10 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
   const FoldShape& s = p.shape;
   const bool leads = threadIdx.x % 32 == 0;
   if (leads) {
-    room.FetchStaying(maps, work.head * s.head_dim,
-                      work.batch * s.query_tokens + work.queries.token,
+    room.FetchStaying(maps, {work.head * s.head_dim, work.queries.token, work.batch},
                       At(notes.barriers.full_staying));
   }
-  const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_rows;
+  const int column = work.head / s.group * s.head_dim;
   KeyTileWalk<false> walk(p.mask, work.queries, p.keys, Shape::kPassing);
   for (RingPlace at;; at.Advance()) {
     const VisibleTile next = walk.WarpNext();
@@ -49,7 +48,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
       if (ends) {
         ptx::MbarrierArrive(full);
       } else {
-        room.FetchPassing(maps, column, first_row + next.tile.token, at.stage, full);
+        room.FetchPassing(maps, {column, next.tile.token, work.batch}, at.stage, full);
       }
     }
     if (ends) return;
@@ -103,14 +102,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
                   TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kStaying)};
   if (threadIdx.x == 0) notes.barriers.template Init<Shape>();
   __syncthreads();
-  const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
-  if (warpgroup == Shape::kConsumers) {
-    ptx::ReleaseRegisters<Shape::kProducerRegisters>();
-    if (threadIdx.x / 32 % 4 == 0) Produce<Shape>(p, maps, work, room, notes);
-  } else {
-    ptx::ClaimRegisters<Shape::kConsumerRegisters>();
-    Consume<Shape>(p, work, room, notes, warpgroup);
-  }
+  SplitWarpgroups<Shape>([&] { Produce<Shape>(p, maps, work, room, notes); },
+                         [&](int warpgroup) { Consume<Shape>(p, work, room, notes, warpgroup); });
 }
 
 template <class Shape>

@@ -89,11 +89,10 @@ __device__ __forceinline__ void Produce(const ForwardFold<BFloat16>& p, const Ma
   const bool leads = threadIdx.x % 32 == 0;
   if (leads) {
     ptx::MbarrierArriveExpect(At(notes.full_q), Shape::kQueryBytes);
-    Fetch<Shape::kBoxes>(maps.q, work.head * s.head_dim,
-                         work.batch * s.query_tokens + work.queries.token, room.q(),
+    Fetch<Shape::kBoxes>(maps.q, {work.head * s.head_dim, work.queries.token, work.batch}, room.q(),
                          Shape::kQueryBox, At(notes.full_q));
   }
-  const int column = work.head / s.group * s.head_dim, first_row = work.batch * s.key_rows;
+  const int column = work.head / s.group * s.head_dim;
   KeyTileWalk<false> walk(p.mask, work.queries, p.keys, Shape::kKeys);
   RingPlace at;
   while (true) {
@@ -106,13 +105,13 @@ __device__ __forceinline__ void Produce(const ForwardFold<BFloat16>& p, const Ma
       if (ends) {
         ptx::MbarrierArrive(full);
       } else {
-        const int row = first_row + next.tile.token;
+        const Corner corner{column, next.tile.token, work.batch};
         ptx::MbarrierArriveExpect(full, Shape::kKeyBytes);
-        Fetch<Shape::kBoxes>(maps.k, column, row, room.k(at.stage), Shape::kKeyBox, full);
+        Fetch<Shape::kBoxes>(maps.k, corner, room.k(at.stage), Shape::kKeyBox, full);
         ptx::MbarrierWait(At(notes.empty_v[at.stage]), at.round ^ 1);
         const uint32_t full_v = At(notes.full_v[at.stage]);
         ptx::MbarrierArriveExpect(full_v, Shape::kKeyBytes);
-        Fetch<Shape::kBoxes>(maps.v, column, row, room.v(at.stage), Shape::kKeyBox, full_v);
+        Fetch<Shape::kBoxes>(maps.v, corner, room.v(at.stage), Shape::kKeyBox, full_v);
       }
     }
     if (ends) return;
@@ -218,14 +217,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
                   TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kQueries)};
   if (threadIdx.x == 0) InitBarriers<Shape>(notes);
   __syncthreads();
-  const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
-  if (warpgroup == Shape::kConsumers) {
-    ptx::ReleaseRegisters<Shape::kProducerRegisters>();
-    if (threadIdx.x / 32 % 4 == 0) Produce<Shape>(p, maps, work, room, notes);
-  } else {
-    ptx::ClaimRegisters<Shape::kConsumerRegisters>();
-    Consume<Shape>(p, work, room, notes, warpgroup);
-  }
+  SplitWarpgroups<Shape>([&] { Produce<Shape>(p, maps, work, room, notes); },
+                         [&](int warpgroup) { Consume<Shape>(p, work, room, notes, warpgroup); });
 }
 
 template <class Shape>
@@ -234,14 +227,9 @@ void Run(ForwardLaunch<BFloat16> launch) {
   const FoldShape& s = fold.shape;
   fold.queries = CutIntoTiles(launch.queries, Shape::kQueries);
   fold.keys = CutIntoTiles(launch.keys, Shape::kKeys);
-  const auto map = [&](const BFloat16* data, int64_t rows, int heads, int box_rows) {
-    return MapTensor({data, rows, int64_t{heads} * s.head_dim}, box_rows);
-  };
-  const int64_t query_rows = int64_t{launch.batch} * s.query_tokens;
-  const int64_t key_rows = s.AllKeyRows(launch.batch);
-  const Maps maps{map(fold.q, query_rows, s.heads, Shape::kQueries),
-                  map(fold.k, key_rows, s.kv_heads, Shape::kKeys),
-                  map(fold.v, key_rows, s.kv_heads, Shape::kKeys)};
+  const Maps maps{MapTensor(MappedQueries(s, fold.q, launch.batch), Shape::kQueries),
+                  MapTensor(MappedKeys(s, fold.k, launch.batch), Shape::kKeys),
+                  MapTensor(MappedKeys(s, fold.v, launch.batch), Shape::kKeys)};
   Launch(HopperForwardKernel<Shape>,
          {.grid = dim3(static_cast<unsigned>(fold.queries.tiles()), static_cast<unsigned>(s.heads),
                        static_cast<unsigned>(launch.batch)),

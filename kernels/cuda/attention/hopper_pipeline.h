@@ -14,15 +14,22 @@ __device__ __forceinline__ uint32_t At(const uint64_t& barrier) {
   return ptx::SharedAddress(&barrier);
 }
 
-// Has the boxes of a tile copied to `to` from row and column on; their bytes count towards `full`,
-// which has been told to expect them.
+// Where a tile begins in a mapped tensor.
+struct Corner {
+  int column;
+  int token;
+  int batch;
+};
+
+// Has the boxes of a tile copied to `to` from `corner` on; their bytes count towards `full`, which
+// has been told to expect them.
 template <int kBoxes>
-__device__ __forceinline__ void Fetch(const CUtensorMap& map, int column, int row, uint32_t to,
+__device__ __forceinline__ void Fetch(const CUtensorMap& map, const Corner& corner, uint32_t to,
                                       uint32_t box_bytes, uint32_t full) {
 #pragma unroll
   for (uint32_t box = 0; box < kBoxes; ++box) {
-    ptx::TmaLoad2d(to + box * box_bytes, &map, column + static_cast<int>(box) * kBoxColumns, row,
-                   full);
+    ptx::TmaLoad3d(to + box * box_bytes, &map, corner.column + static_cast<int>(box) * kBoxColumns,
+                   corner.token, corner.batch, full);
   }
 }
 
@@ -30,6 +37,20 @@ __device__ __forceinline__ void Fetch(const CUtensorMap& map, int column, int ro
 __device__ __forceinline__ void Release(const uint64_t& empty) {
   __syncwarp();
   if (threadIdx.x % 32 == 0) ptx::MbarrierArrive(At(empty));
+}
+
+// The last warpgroup of a block gives registers to the others and has one warp call produce(); the
+// others, from 0 on, call consume(warpgroup).
+template <class Shape, class Produce, class Consume>
+__device__ __forceinline__ void SplitWarpgroups(const Produce& produce, const Consume& consume) {
+  const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
+  if (warpgroup == Shape::kConsumers) {
+    ptx::ReleaseRegisters<Shape::kProducerRegisters>();
+    if (threadIdx.x / 32 % 4 == 0) produce();
+  } else {
+    ptx::ClaimRegisters<Shape::kConsumerRegisters>();
+    consume(warpgroup);
+  }
 }
 
 // A ring of kStages stages in shared memory, each with a barrier that says it is full and one that

@@ -59,6 +59,10 @@ annulus_attention_defect(gradient_not_scaled mma plain mma_backward_keys.cu
   FROM "dk, p.shape.scale, p.dk" TO "dk, 1, p.dk"
   EXPECT "wrong results")
 
+annulus_attention_defect(sequences_taken_to_be_adjacent mma plain mma_tile.h UNIT mma_forward.cu
+  FROM "return {batch, s.key_rows, s.kv_heads" TO "return {batch, s.key_tokens, s.kv_heads"
+  EXPECT "wrong results|memory")
+
 # Hopper's pipeline.
 annulus_attention_defect(barriers_not_seen_by_all hopper race hopper_forward.cu
   FROM "if (threadIdx.x == 0) InitBarriers<Shape>(notes);\n  __syncthreads();"
