@@ -190,7 +190,8 @@ TEST_F(Hopper, WgmmaOfEveryWidthWithRegisters) {
 
 constexpr int kBoxRows = 16;
 
-// Copies two boxes, one after the other into the same place.
+// Copies two boxes, one after the other into the same place. Of the second sequence, if there are.
+template <bool kSequences>
 __global__ void FetchKernel(const __grid_constant__ CUtensorMap map, int x, int y, uint32_t bytes,
                             uint16_t* out) {
   DYNAMIC_SHARED(memory);
@@ -204,7 +205,12 @@ __global__ void FetchKernel(const __grid_constant__ CUtensorMap map, int x, int 
   for (uint32_t round = 0; round < 2; ++round) {
     if (threadIdx.x == 0) {
       ptx::MbarrierArriveExpect(barrier, bytes);
-      ptx::TmaLoad2d(to, &map, x, y + static_cast<int>(round) * kBoxRows, barrier);
+      const int row = y + static_cast<int>(round) * kBoxRows;
+      if constexpr (kSequences) {
+        ptx::TmaLoad3d(to, &map, x, row, 1, barrier);
+      } else {
+        ptx::TmaLoad2d(to, &map, x, row, barrier);
+      }
     }
     ptx::MbarrierWait(barrier, round);
     for (unsigned i = threadIdx.x; i < elements; i += blockDim.x) {
@@ -224,41 +230,48 @@ EncodeTiled FindEncodeTiled() {
   return reinterpret_cast<EncodeTiled>(entry);
 }
 
+// Rows between the sequences of a tensor of two.
+constexpr int kGapRows = 3;
+
 struct Boxes {
-  int columns, rows;  // of the tensor
+  int columns, rows;  // of the tensor, or of each of its two sequences
   int box_columns;
   CUtensorMapSwizzle swizzle;
 };
 
-CUtensorMap MapOf(const Boxes& b, uint16_t* data) {
+CUtensorMap MapOf(const Boxes& b, bool sequences, uint16_t* data) {
   CUtensorMap map;
-  const cuuint64_t dims[2] = {static_cast<cuuint64_t>(b.columns), static_cast<cuuint64_t>(b.rows)};
-  const cuuint64_t row_bytes = static_cast<cuuint64_t>(b.columns) * 2;
-  const cuuint32_t box[2] = {static_cast<cuuint32_t>(b.box_columns), kBoxRows};
-  const cuuint32_t steps[2] = {1, 1};
-  EXPECT_EQ(FindEncodeTiled()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, data, dims, &row_bytes,
-                              box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, b.swizzle,
+  const cuuint64_t dims[3] = {static_cast<cuuint64_t>(b.columns), static_cast<cuuint64_t>(b.rows),
+                              2};
+  const cuuint64_t strides[2] = {dims[0] * 2, (dims[1] + kGapRows) * dims[0] * 2};
+  const cuuint32_t box[3] = {static_cast<cuuint32_t>(b.box_columns), kBoxRows, 1};
+  const cuuint32_t steps[3] = {1, 1, 1};
+  EXPECT_EQ(FindEncodeTiled()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, sequences ? 3 : 2, data, dims,
+                              strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, b.swizzle,
                               CU_TENSOR_MAP_L2_PROMOTION_NONE, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
             CUDA_SUCCESS);
   return map;
 }
 
+template <bool kSequences>
 void ExpectBoxes(const Boxes& b, int x, int y) {
   SCOPED_TRACE("swizzle " + std::to_string(b.swizzle) + " at " + std::to_string(x) + ", " +
-               std::to_string(y));
-  std::vector<uint16_t> tensor(static_cast<size_t>(b.columns * b.rows));
+               std::to_string(y) + (kSequences ? " of a sequence" : ""));
+  const int first_row = kSequences ? b.rows + kGapRows : 0;
+  std::vector<uint16_t> tensor(static_cast<size_t>(b.columns * (first_row + b.rows)));
   std::iota(tensor.begin(), tensor.end(), uint16_t{1});
   const OnDevice<uint16_t> on(tensor);
   const int elements = kBoxRows * b.box_columns;
   const OnDevice<uint16_t> out(static_cast<size_t>(2 * elements));
   const auto bytes = static_cast<uint32_t>(2 * elements);
-  ASSERT_EQ(Launch({1, 64, bytes + 8}, FetchKernel, MapOf(b, on.get()), x, y, bytes, out.get()),
+  ASSERT_EQ(Launch({1, 64, bytes + 8}, FetchKernel<kSequences>, MapOf(b, kSequences, on.get()), x,
+                   y, bytes, out.get()),
             cudaSuccess);
   const std::vector<uint16_t> result = out.Read();
   for (int i = 0; i < 2 * elements; ++i) {
     const int row = y + i / b.box_columns, column = x + i % b.box_columns;
     const bool inside = row >= 0 && row < b.rows && column >= 0 && column < b.columns;
-    const int expected = inside ? row * b.columns + column + 1 : 0;
+    const int expected = inside ? (first_row + row) * b.columns + column + 1 : 0;
     const int at = Swizzle(b.swizzle, i % elements * 2) / 2 + i / elements * elements;
     ASSERT_EQ(result[static_cast<size_t>(at)], expected) << "row " << row << " column " << column;
   }
@@ -269,9 +282,12 @@ TEST_F(Hopper, TmaFetchesBoxesPermutesAndFillsWithZero) {
                                          {CU_TENSOR_MAP_SWIZZLE_32B, 16},
                                          {CU_TENSOR_MAP_SWIZZLE_64B, 32},
                                          {CU_TENSOR_MAP_SWIZZLE_128B, 64}}) {
-    ExpectBoxes({72, 50, columns, swizzle}, 0, 0);
-    ExpectBoxes({72, 50, columns, swizzle}, 61, 27);
-    ExpectBoxes({72, 50, columns, swizzle}, -5, -3);
+    ExpectBoxes<false>({72, 50, columns, swizzle}, 0, 0);
+    ExpectBoxes<false>({72, 50, columns, swizzle}, 61, 27);
+    ExpectBoxes<false>({72, 50, columns, swizzle}, -5, -3);
+    ExpectBoxes<true>({72, 50, columns, swizzle}, 3, 0);
+    ExpectBoxes<true>({72, 50, columns, swizzle}, 61, 37);
+    ExpectBoxes<true>({72, 50, columns, swizzle}, -5, -3);
   }
 }
 
