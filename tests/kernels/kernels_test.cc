@@ -324,6 +324,20 @@ TEST_F(KernelsTest, AttentionCountsAllowedPairsAndKeepsItsState) {
   EXPECT_EQ(kernels_.counters()[KernelClass::kAttention].flops, 4 * 4 * 16 * kPairs);
 }
 
+// Sequences of keys may lie apart, their tokens may not.
+TEST_F(KernelsTest, AttentionTakesPartsOfSequencesAndNothingElse) {
+  AttentionProblem problem = CausalProblem(6);
+  problem.batch = 2;
+  const View q = Tensor({2, 6, 4, 16}), longer = Tensor({2, 9, 2, 16}),
+             wider = Tensor({2, 6, 3, 16});
+  const View part = longer.Slice(1, 3, 6), heads = wider.Slice(2, 0, 2);
+  MemoryScope scope(memory_);
+  const AttentionForwardArgs args = kernels_.AttentionForwardBegin(problem, q);
+  EXPECT_NO_THROW(kernels_.AttentionForwardFold(args, {part, part, problem.queries}));
+  EXPECT_THROW(kernels_.AttentionForwardFold(args, {heads, part, problem.queries}), InternalError);
+  EXPECT_THROW(kernels_.AttentionForwardFold(args, {part, heads, problem.queries}), InternalError);
+}
+
 TEST_F(KernelsTest, RefusesHeadsThatDoNotDivide) {
   AttentionProblem problem = CausalProblem(6);
   problem.kv_heads = 3;

@@ -111,6 +111,19 @@ TEST(ValidateTest, NcclIsForGpus) {
             "device.kind = cuda, or leave parallel.transport = auto");
 }
 
+TEST(ValidateTest, GpusReadNoKeysInPlace) {
+  RunConfig config = Valid();
+  config.device.kind = DeviceKind::kCuda;
+  Validate(config, 2);
+  EXPECT_EQ(config.parallel.shared_memory, SharedMemory::kOff);
+  EXPECT_EQ(ErrorOf([](RunConfig& c) {
+              c.device.kind = DeviceKind::kCuda;
+              c.parallel.shared_memory = SharedMemory::kOn;
+            }),
+            "parallel.shared_memory = on is for keys in the memory of hosts, and device.kind = "
+            "cuda keeps them in that of GPUs; leave it out");
+}
+
 TEST(ValidateTest, EveryRankHoldsATokenInEveryPhase) {
   EXPECT_EQ(ErrorOf([](RunConfig& c) { c.train.sequence_length = 4; }, 8),
             "parallel.context_size = 8 ranks share sequences of 4 tokens: some would hold none; "
