@@ -19,6 +19,13 @@ ANNULUS_PTX uint32_t SharedAddress(const void* p) {
                           return emulator::SharedAddress(p, ANNULUS_PTX_AT));
 }
 
+// The thread's place in its warp, read anew by each call: it is in no register in between.
+ANNULUS_PTX int LaneIndex() {
+  int lane;
+  ANNULUS_PTX_BODY(asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane)), lane = emulator::Lane());
+  return lane;
+}
+
 // 2^x, 2 ulp; denormals are 0.
 ANNULUS_PTX float Exp2(float x) {
   float y;
@@ -181,6 +188,26 @@ ANNULUS_PTX void BarArrive(int id, int threads) {
   ANNULUS_PTX_BODY(asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads)
                                 : "memory"),
                    emulator::NamedBarrier(id, threads, false, ANNULUS_PTX_AT));
+}
+
+// ---- Words of the device's memory by which blocks of a kernel tell each other how far they are.
+
+// What the thread, and threads that it has met in barriers, did before is there for whoever then
+// finds `value`.
+ANNULUS_PTX void StoreRelease(int* word, int value) {
+  ANNULUS_PTX_BODY(asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(word), "r"(value)
+                                : "memory"),
+                   emulator::StoreRelease(word, value, ANNULUS_PTX_AT));
+}
+// Until the word is `value`. Who stores it must be of a block that is sure to run.
+ANNULUS_PTX void WaitAcquire(const int* word, int value) {
+  ANNULUS_PTX_BODY(
+      int found; while (true) {
+        asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(found) : "l"(word) : "memory");
+        if (found == value) break;
+        asm volatile("nanosleep.u32 32;" ::: "memory");
+      },
+                 emulator::WaitAcquire(word, value, ANNULUS_PTX_AT));
 }
 
 }  // namespace annulus::kernels::cuda::ptx

@@ -33,6 +33,12 @@ ANNULUS_PTX void FenceProxyAsync() {
                    emulator::FenceProxyAsync(ANNULUS_PTX_AT));
 }
 
+// The same for memory of the device: orders what was acquired before what the copy engine is told
+// to do from now on.
+ANNULUS_PTX void FenceProxyAsyncGlobal() {
+  ANNULUS_PTX_BODY(asm volatile("fence.proxy.async.global;" ::: "memory"), (void)0);
+}
+
 ANNULUS_PTX void MbarrierArrive(uint32_t barrier) {
   ANNULUS_PTX_BODY(asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier)
                                 : "memory"),
@@ -82,6 +88,53 @@ ANNULUS_PTX void TmaLoad3d(uint32_t to, const CUtensorMap* map, int x, int y, in
                    "l"(map), "r"(x), "r"(y), "r"(z), "r"(barrier)
                    : "memory"),
       emulator::TmaLoad({to, map, {x, y, z}, barrier}, ANNULUS_PTX_AT));
+}
+
+// ---- Matrices of a warp.
+
+// Four 8 x 8 matrices of 16-bit elements to shared memory: the reverse of LdMatrixX4 (ptx.h).
+ANNULUS_PTX void StMatrixX4(uint32_t row, const uint32_t (&r)[4]) {
+  ANNULUS_PTX_BODY(
+      asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),
+                   "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                   : "memory"),
+      emulator::StMatrix(r, 4, row, ANNULUS_PTX_AT));
+}
+
+// ---- Sums by the copy engine, in global memory. Groups of a thread's, as those of cp.async.
+
+// Has the copy engine add `bytes` of f32 in shared memory at `from` to those at `to`, each at once;
+// all three are multiples of 16. Which of two sums into one place comes first is not said.
+ANNULUS_PTX void BulkAdd(float* to, uint32_t from, uint32_t bytes) {
+  ANNULUS_PTX_BODY(
+      asm volatile(
+          "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to),
+          "r"(from), "r"(bytes)
+          : "memory"),
+      emulator::BulkAdd({to, from, bytes}, ANNULUS_PTX_AT));
+}
+
+// Ends a group of the thread's sums.
+ANNULUS_PTX void BulkCommit() {
+  ANNULUS_PTX_BODY(asm volatile("cp.async.bulk.commit_group;" ::
+                                    : "memory"),
+                   emulator::BulkCommit());
+}
+
+// Until shared memory of all but the kPending youngest groups of the thread has been read.
+template <int kPending>
+ANNULUS_PTX void BulkWaitRead() {
+  ANNULUS_PTX_BODY(asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending)
+                                : "memory"),
+                   emulator::BulkWait(kPending, true));
+}
+
+// Until all but those are complete.
+template <int kPending>
+ANNULUS_PTX void BulkWait() {
+  ANNULUS_PTX_BODY(asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kPending)
+                                : "memory"),
+                   emulator::BulkWait(kPending, false));
 }
 
 // By all warps of a warpgroup: gives registers away, so that each thread keeps kCount.

@@ -6,8 +6,7 @@ set(annulus_cuda_sources
   attention/generic_backward.cu
   attention/generic_forward.cu
   attention/geometry.cc
-  attention/hopper_backward_keys.cu
-  attention/hopper_backward_queries.cu
+  attention/hopper_backward.cu
   attention/hopper_forward.cu
   attention/mma_backward_keys.cu
   attention/mma_backward_queries.cu

@@ -332,5 +332,67 @@ TEST_F(Hopper, MbarriersCountArrivalsAndPhases) {
   }
 }
 
+// Four matrices of registers to shared memory, of which lane 8 m + r names row r of matrix m.
+__global__ void StMatrixKernel(uint32_t* out) {
+  DYNAMIC_SHARED(memory);
+  const uint32_t lane = threadIdx.x;
+  const uint32_t r[4] = {lane, 100 + lane, 200 + lane, 300 + lane};
+  ptx::StMatrixX4(ptx::SharedAddress(memory) + 16 * lane, r);
+  __syncwarp();
+  for (unsigned i = lane; i < 128; i += 32) out[i] = reinterpret_cast<uint32_t*>(memory)[i];
+}
+
+TEST_F(Hopper, StMatrixPutsPairsOfALaneInARow) {
+  const OnDevice<uint32_t> out(128);
+  ASSERT_EQ(Launch({1, 32, 512}, StMatrixKernel, out.get()), cudaSuccess);
+  const std::vector<uint32_t> words = out.Read();
+  // Lane 4 g + t holds the t-th pair of row g of every matrix; a row is 4 words.
+  for (uint32_t m = 0; m < 4; ++m) {
+    for (uint32_t lane = 0; lane < 32; ++lane) EXPECT_EQ(words[32 * m + lane], 100 * m + lane);
+  }
+}
+
+// Blocks draw turns and add to the same sums, each when it is its turn.
+constexpr unsigned kAdders = 300, kSums = 256;
+__host__ __device__ float Addend(unsigned turn, unsigned i) {
+  return (turn % 2 == 0 ? 1.0f : -1.0f) * static_cast<float>(1 << turn * 7 % 23) +
+         static_cast<float>(i + turn) / 16;
+}
+__global__ void AddByTurns(unsigned* drawn, int* word, float* sums) {
+  DYNAMIC_SHARED(memory);
+  auto* own = reinterpret_cast<float*>(memory + 16);
+  auto& turn = *reinterpret_cast<unsigned*>(memory);
+  if (threadIdx.x == 0) turn = atomicInc(drawn, gridDim.x - 1);
+  __syncthreads();
+  own[threadIdx.x] = Addend(turn, threadIdx.x);
+  ptx::FenceProxyAsync();
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  ptx::WaitAcquire(word, static_cast<int>(turn));
+  ptx::FenceProxyAsyncGlobal();
+  ptx::BulkAdd(sums, ptx::SharedAddress(own), kSums * sizeof(float));
+  ptx::BulkCommit();
+  ptx::BulkWaitRead<0>();
+  ptx::BulkWait<0>();
+  ptx::StoreRelease(word, static_cast<int>(turn + 1 == gridDim.x ? 0 : turn + 1));
+}
+
+// Twice, for counter and word are to be at rest again: the same bits as one after another.
+TEST_F(Hopper, SumsByTurnsHaveTheBitsOfTheirOrder) {
+  const OnDevice<unsigned> drawn(std::vector<unsigned>{0});
+  const OnDevice<int> word(std::vector<int>{0});
+  const OnDevice<float> sums(std::vector<float>(kSums, 0));
+  std::vector<float> expected(kSums, 0);
+  for (int twice = 0; twice < 2; ++twice) {
+    ASSERT_EQ(Launch({kAdders, kSums, 16 + kSums * sizeof(float)}, AddByTurns, drawn.get(),
+                     word.get(), sums.get()),
+              cudaSuccess);
+    for (unsigned turn = 0; turn < kAdders; ++turn) {
+      for (unsigned i = 0; i < kSums; ++i) expected[i] += Addend(turn, i);
+    }
+  }
+  EXPECT_EQ(sums.Read(), expected);
+}
+
 }  // namespace
 }  // namespace annulus

@@ -46,6 +46,7 @@ BackwardLaunch<T> LaunchOf(const AttentionBackwardArgs& args, const KeyBlock& bl
                    .lse2 = state.lse2,
                    .delta = state.delta,
                    .dq = state.dq,
+                   .turns = state.turns,
                    .dk = gradient.dk.As<float>(),
                    .dv = gradient.dv.As<float>()},
           .queries = p.queries,

@@ -34,7 +34,8 @@ AttentionKernels ChooseAttention(const AttentionProblem& problem, int capability
 
 // Bytes of state; scratch is none. Pure functions of the problem, the same on every device.
 // Forward: T * D f32 per query head, a row maximum and a row sum; with documents, a key per query.
-// Backward: T * D f32 per query head, two more for every row; with documents, a key per query.
+// Backward: T * D f32 per query head, three more words for every row; with documents, a key per
+// query.
 int64_t AttentionForwardStateBytes(const AttentionProblem& problem);
 int64_t AttentionBackwardStateBytes(const AttentionProblem& problem);
 
@@ -46,7 +47,7 @@ void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& bloc
 void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse,
                             const AttentionDevice& device);
 
-// No atomics: the same problem gives the same bits.
+// Blocks add to one place in one order: the same problem gives the same bits.
 void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDevice& device);
 void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                            const KeyBlockGradient& gradient, const AttentionDevice& device);

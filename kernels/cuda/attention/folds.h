@@ -44,6 +44,7 @@ struct BackwardFold {
   const float* lse2 = nullptr;
   const float* delta = nullptr;
   float* dq = nullptr;  // [B,H,T,D]
+  DqTurns turns;
   float* dk = nullptr;  // [B,S,Hkv,D]
   float* dv = nullptr;  // [B,S,Hkv,D]
 };

@@ -1,12 +1,16 @@
-// The two halves of the backward pass on Hopper, which have one tiling, as in mma_backward.h: 128
-// rows of two tensors stay in shared memory, 64 to each of two consumer warpgroups, and tiles of 64
-// rows of two other tensors pass by, fetched by a producer warp.
+// Tiles of the backward pass on Hopper and where a block keeps them.
+//
+// A block keeps 128 keys and their values, 64 to each of two consumer warpgroups; tiles of 64
+// queries and of their output gradients pass by, fetched by a producer warp. Consumers leave the
+// gradients of scores in shared memory, for the product that sums them over all 128 keys, and its
+// result beside them, for the warps that add it to dq.
 #pragma once
 
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/hopper_pipeline.h"
 #include "kernels/cuda/attention/hopper_tile.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/attention/key_rows.h"
+#include "kernels/cuda/attention/turns.h"
 
 namespace annulus::kernels::cuda {
 
@@ -14,35 +18,63 @@ template <int kDimension>
 struct HopperBackwardTiling {
   static constexpr int kDim = kDimension;
   static constexpr int kConsumers = 2;  // warpgroups
-  static constexpr int kStaying = 64 * kConsumers;
-  static constexpr int kPassing = 64;
+  static constexpr int kKeys = 64 * kConsumers;
+  static constexpr int kQueries = 64;  // that pass at once
   static constexpr int kThreads = kWarpgroup * (kConsumers + 1);
   static constexpr int kConsumerRegisters = 240;
-  static constexpr int kProducerRegisters = 24;
+  static constexpr int kProducerRegisters = 32;
   static constexpr int kBoxes = kDim / kBoxColumns;
-  static constexpr uint32_t kStayingBox = kStaying * kBoxRowBytes;
-  static constexpr uint32_t kPassingBox = kPassing * kBoxRowBytes;
-  static constexpr uint32_t kStayingBytes = kStayingBox * kBoxes;
-  static constexpr uint32_t kPassingBytes = kPassingBox * kBoxes;
-  static constexpr uint32_t kTileBytes = 2 * kStayingBytes + 2 * kStages * kPassingBytes;
+  static constexpr uint32_t kKeyBox = kKeys * kBoxRowBytes;
+  static constexpr uint32_t kQueryBox = kQueries * kBoxRowBytes;
+  static constexpr uint32_t kKeyBytes = kKeyBox * kBoxes;
+  static constexpr uint32_t kQueryBytes = kQueryBox * kBoxes;
+  static constexpr uint32_t kGradientBytes = kKeyBox;  // dS, a row per key
+  // dq of the tile, f32: rows are 8 banks apart, so that four of them are in different ones.
+  static constexpr uint32_t kSumRowBytes = 4 * kDim + 32;
+  static constexpr uint32_t kTileBytes = 2 * kKeyBytes + 2 * kStages * kQueryBytes +
+                                         kStages * kGradientBytes + kQueries * kSumRowBytes;
+  // Consumers compute a box of columns of dq each or, where it has one alone, take turns.
+  static constexpr bool kTakeTurns = kBoxes == 1;
+  static constexpr int kSumWarps = 4 * (kTakeTurns ? 1 : kConsumers);
+  static constexpr int kWriters = 3;  // warps
+  static_assert(kBoxes <= kConsumers && kQueries == kBoxColumns);
 };
 
 struct BackwardMaps {
-  CUtensorMap staying[2];
-  CUtensorMap passing[2];
+  CUtensorMap k, v, q, dout;
 };
 
-struct BackwardBarriers {
-  uint64_t full_staying;
+template <class Shape>
+BackwardMaps MapBackward(const BackwardLaunch<BFloat16>& launch) {
+  const BackwardFold<BFloat16>& f = launch.fold;
+  return {MapTensor(MappedKeys(f.shape, f.k, launch.batch), Shape::kKeys),
+          MapTensor(MappedKeys(f.shape, f.v, launch.batch), Shape::kKeys),
+          MapTensor(MappedQueries(f.shape, f.q, launch.batch), Shape::kQueries),
+          MapTensor(MappedQueries(f.shape, f.dout, launch.batch), Shape::kQueries)};
+}
+
+// After the tiles in shared memory.
+template <class Shape>
+struct BackwardNotes {
+  uint64_t full_keys;
   uint64_t full[kStages], empty[kStages];
+  uint64_t full_sum[Shape::kWriters], empty_sum[Shape::kWriters];
+  Visibility visibility[kStages];  // kNone: the walk is over
+  QueryRows<Shape::kQueries> rows[kStages];
+  KeyWork work;
+  Tile keys;
 
   // By one thread.
-  template <class Shape>
   __device__ __forceinline__ void Init() {
-    ptx::MbarrierInit(At(full_staying), 1);
-    for (int s = 0; s < kStages; ++s) {
+    constexpr int kConsumerWarps = 4 * Shape::kConsumers;
+    ptx::MbarrierInit(At(full_keys), 1);
+    for (uint32_t s = 0; s < kStages; ++s) {
       ptx::MbarrierInit(At(full[s]), 1);
-      ptx::MbarrierInit(At(empty[s]), 4 * Shape::kConsumers);
+      ptx::MbarrierInit(At(empty[s]), kConsumerWarps);
+    }
+    for (int w = 0; w < Shape::kWriters; ++w) {
+      ptx::MbarrierInit(At(full_sum[w]), Shape::kSumWarps);
+      ptx::MbarrierInit(At(empty_sum[w]), 1);
     }
     ptx::FenceMbarrierInit();
   }
@@ -53,63 +85,33 @@ template <class Shape>
 struct BackwardRoom {
   uint32_t base;
 
-  __device__ __forceinline__ uint32_t staying(int tensor) const {
-    return base + static_cast<uint32_t>(tensor) * Shape::kStayingBytes;
+  __device__ __forceinline__ uint32_t k() const { return base; }
+  __device__ __forceinline__ uint32_t v() const { return base + Shape::kKeyBytes; }
+  __device__ __forceinline__ uint32_t q(uint32_t stage) const {
+    return base + 2 * Shape::kKeyBytes + 2 * stage * Shape::kQueryBytes;
   }
-  __device__ __forceinline__ uint32_t passing(int tensor, uint32_t stage) const {
-    return staying(2) + (2 * stage + static_cast<uint32_t>(tensor)) * Shape::kPassingBytes;
+  __device__ __forceinline__ uint32_t dout(uint32_t stage) const {
+    return q(stage) + Shape::kQueryBytes;
   }
+  // A consumer may be at the next tile's while the other still needs the last one's.
+  __device__ __forceinline__ uint32_t gradients(uint32_t stage) const {
+    return q(kStages) + stage * Shape::kGradientBytes;
+  }
+  __device__ __forceinline__ uint32_t sums() const { return gradients(kStages); }
 
-  // By one thread: a tile of both tensors.
-  __device__ __forceinline__ void FetchStaying(const BackwardMaps& maps, const Corner& corner,
-                                               uint32_t full) const {
-    ptx::MbarrierArriveExpect(full, 2 * Shape::kStayingBytes);
-    for (int t = 0; t < 2; ++t) {
-      Fetch<Shape::kBoxes>(maps.staying[t], corner, staying(t), Shape::kStayingBox, full);
-    }
+  // By one thread: a tile of two tensors that lie alike.
+  __device__ __forceinline__ void FetchKeys(const BackwardMaps& maps, const Corner& corner,
+                                            uint32_t full) const {
+    ptx::MbarrierArriveExpect(full, 2 * Shape::kKeyBytes);
+    Fetch<Shape::kBoxes>(maps.k, corner, k(), Shape::kKeyBox, full);
+    Fetch<Shape::kBoxes>(maps.v, corner, v(), Shape::kKeyBox, full);
   }
-  __device__ __forceinline__ void FetchPassing(const BackwardMaps& maps, const Corner& corner,
+  __device__ __forceinline__ void FetchQueries(const BackwardMaps& maps, const Corner& corner,
                                                uint32_t stage, uint32_t full) const {
-    ptx::MbarrierArriveExpect(full, 2 * Shape::kPassingBytes);
-    for (int t = 0; t < 2; ++t) {
-      Fetch<Shape::kBoxes>(maps.passing[t], corner, passing(t, stage), Shape::kPassingBox, full);
-    }
-  }
-
-  // Starts S and dP of a consumer's 64 rows of the staying tensors with the passing tile, as a
-  // group each.
-  __device__ __forceinline__ void StartScores(int consumer, uint32_t stage,
-                                              float (&s)[Shape::kPassing / 8][4],
-                                              float (&dp)[Shape::kPassing / 8][4]) const {
-    constexpr int kDim = Shape::kDim, kStaying = Shape::kStaying, kPassing = Shape::kPassing;
-    const uint32_t rows = static_cast<uint32_t>(consumer) * 64 * kBoxRowBytes;
-    ptx::WgmmaFence();
-    StartRowsTimesRows<kDim, kStaying, kPassing>(s, staying(0) + rows, passing(0, stage));
-    ptx::WgmmaCommit();
-    StartRowsTimesRows<kDim, kStaying, kPassing>(dp, staying(1) + rows, passing(1, stage));
-    ptx::WgmmaCommit();
+    ptx::MbarrierArriveExpect(full, 2 * Shape::kQueryBytes);
+    Fetch<Shape::kBoxes>(maps.q, corner, q(stage), Shape::kQueryBox, full);
+    Fetch<Shape::kBoxes>(maps.dout, corner, dout(stage), Shape::kQueryBox, full);
   }
 };
-
-// Maps of [B,tokens,heads,D] tensors.
-template <class Shape>
-BackwardMaps MapBackward(const BackwardLaunch<BFloat16>& launch, bool keys_stay) {
-  const BackwardFold<BFloat16>& f = launch.fold;
-  const FoldShape& s = f.shape;
-  const auto queries = [&](const BFloat16* x, int rows) {
-    return MapTensor(MappedQueries(s, x, launch.batch), rows);
-  };
-  const auto keys = [&](const BFloat16* x, int rows) {
-    return MapTensor(MappedKeys(s, x, launch.batch), rows);
-  };
-  constexpr int kStay = Shape::kStaying, kPass = Shape::kPassing;
-  if (keys_stay) {
-    return {{keys(f.k, kStay), keys(f.v, kStay)}, {queries(f.q, kPass), queries(f.dout, kPass)}};
-  }
-  return {{queries(f.q, kStay), queries(f.dout, kStay)}, {keys(f.k, kPass), keys(f.v, kPass)}};
-}
-
-void HopperBackwardKeys(const BackwardLaunch<BFloat16>& launch);
-void HopperBackwardQueries(const BackwardLaunch<BFloat16>& launch);
 
 }  // namespace annulus::kernels::cuda

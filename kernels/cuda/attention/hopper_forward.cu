@@ -66,7 +66,7 @@ template <class Shape>
 __device__ __forceinline__ void InitBarriers(Notes& notes) {
   constexpr int kConsumerWarps = 4 * Shape::kConsumers;
   ptx::MbarrierInit(At(notes.full_q), 1);
-  for (int s = 0; s < kStages; ++s) {
+  for (uint32_t s = 0; s < kStages; ++s) {
     ptx::MbarrierInit(At(notes.full_k[s]), 1);
     ptx::MbarrierInit(At(notes.full_v[s]), 1);
     ptx::MbarrierInit(At(notes.empty_k[s]), kConsumerWarps);
@@ -217,8 +217,11 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
                   TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kQueries)};
   if (threadIdx.x == 0) InitBarriers<Shape>(notes);
   __syncthreads();
-  SplitWarpgroups<Shape>([&] { Produce<Shape>(p, maps, work, room, notes); },
-                         [&](int warpgroup) { Consume<Shape>(p, work, room, notes, warpgroup); });
+  SplitWarpgroups<Shape>(
+      [&](int warp) {
+        if (warp == 0) Produce<Shape>(p, maps, work, room, notes);
+      },
+      [&](int warpgroup) { Consume<Shape>(p, work, room, notes, warpgroup); });
 }
 
 template <class Shape>

@@ -8,7 +8,7 @@
 namespace annulus::kernels::cuda {
 
 inline constexpr int kWarpgroup = 128;  // threads
-inline constexpr int kStages = 2;
+inline constexpr uint32_t kStages = 2;
 
 __device__ __forceinline__ uint32_t At(const uint64_t& barrier) {
   return ptx::SharedAddress(&barrier);
@@ -39,14 +39,17 @@ __device__ __forceinline__ void Release(const uint64_t& empty) {
   if (threadIdx.x % 32 == 0) ptx::MbarrierArrive(At(empty));
 }
 
-// The last warpgroup of a block gives registers to the others and has one warp call produce(); the
-// others, from 0 on, call consume(warpgroup).
-template <class Shape, class Produce, class Consume>
-__device__ __forceinline__ void SplitWarpgroups(const Produce& produce, const Consume& consume) {
-  const int warpgroup = static_cast<int>(threadIdx.x) / kWarpgroup;
+// The last warpgroup of a block gives registers to the others and calls serve(warp), for its warps
+// 0 to 3; the others, from 0 on, call consume(warpgroup).
+template <class Shape, class Serve, class Consume>
+__device__ __forceinline__ void SplitWarpgroups(const Serve& serve, const Consume& consume) {
+  // Told by one lane, which has the compiler see that all have it: descriptors of products are
+  // computed once a warp then.
+  const int warp = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0);
+  const int warpgroup = warp / 4;
   if (warpgroup == Shape::kConsumers) {
     ptx::ReleaseRegisters<Shape::kProducerRegisters>();
-    if (threadIdx.x / 32 % 4 == 0) produce();
+    serve(warp % 4);
   } else {
     ptx::ClaimRegisters<Shape::kConsumerRegisters>();
     consume(warpgroup);
@@ -58,6 +61,11 @@ __device__ __forceinline__ void SplitWarpgroups(const Produce& produce, const Co
 struct RingPlace {
   uint32_t stage = 0;
   uint32_t round = 0;
+
+  RingPlace() = default;
+  // After so many advances.
+  __device__ __forceinline__ explicit RingPlace(uint32_t advances)
+      : stage(advances % kStages), round(advances / kStages & 1) {}
 
   __device__ __forceinline__ void Advance() {
     if (++stage == kStages) {

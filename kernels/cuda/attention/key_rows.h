@@ -57,36 +57,36 @@ class GroupWalk {
   int heads_, head_ = 0;
 };
 
-// The positions of a thread's two keys, in rows `lane.row` and `lane.row + 8` from `first_key` on.
+// The positions of a thread's two keys, in rows `lane.row` and `lane.row + 8` from `first_key` on;
+// that of a key which does not exist is in no query's range.
 struct TwoKeys {
   int position[2];
 
   __device__ __forceinline__ TwoKeys(const Tile& keys, int first_key) {
-    position[0] = keys.at(first_key + Lane().row);
-    position[1] = keys.at(first_key + Lane().row + 8);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = first_key + Lane().row + 8 * half;
+      position[half] = row < keys.count ? keys.at(row) : -1;
+    }
   }
 };
 
-// Scores [16 keys x kPassing queries] to -inf where the pair is not allowed.
+// Scores [16 keys x kPassing queries] to -inf where the pair is not allowed. Ranges are read in a
+// loop: all at once they take the registers that a walk's sums are in.
 template <bool kPatterns, int kPassing>
 __device__ __forceinline__ void MaskKeyRows(const DeviceMask& mask, const TwoKeys& keys,
                                             const QueryRows<kPassing>& rows, Visibility visibility,
                                             float (&s)[kPassing / 8][4]) {
   if (visibility == Visibility::kAll) return;
-  ForEachPair<kPassing / 8>([&](int n, int half, int, int column) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      const KeyRange range{rows.first_key[column + e], rows.last_key[column + e]};
-      if (!range.Has(keys.position[half])) s[n][2 * half + e] = -INFINITY;
-    }
-  });
-  if (!kPatterns || visibility != Visibility::kBlocks) return;
-  const uint64_t selected = BitsOf<kPassing / 8>([&](int half, int, int column) {
-    return Selects(mask, rows.position[column], half == 0 ? keys.position[0] : keys.position[1]);
+  const bool patterns = kPatterns && visibility == Visibility::kBlocks;
+  const uint64_t allowed = BitsOf<kPassing / 8>([&](int half, int, int column) {
+    const int key = half == 0 ? keys.position[0] : keys.position[1];
+    if (key < rows.first_key[column] || key > rows.last_key[column]) return false;
+    return !patterns || Selects(mask, rows.position[column], key);
   });
 #pragma unroll
   for (int i = 0; i < kPassing / 2; ++i) {
-    if ((selected >> i & 1) == 0) s[i / 4][i % 4] = -INFINITY;
+    if ((allowed >> i & 1) == 0) s[i / 4][i % 4] = -INFINITY;
   }
 }
 

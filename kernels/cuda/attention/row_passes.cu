@@ -1,8 +1,8 @@
 // Passes over rows: a warp per row of D elements, lanes across D; nothing in shared memory.
 //
 // Bytes per row: begin of the forward 8; its finish 4 D read, D elements written; begin of the
-// backward 2 D elements read, 4 D + 8 written; its finish 4 D read, D elements written. FLOPs: D to
-// 2 D. All are bound by memory.
+// backward 2 D elements read, 4 D + 12 written; its finish 4 D read, D elements written. FLOPs: D
+// to 2 D. All are bound by memory.
 #include <algorithm>
 
 #include "kernels/cuda/attention/float_access.h"
@@ -114,6 +114,7 @@ struct BackwardRows {
   float* dq_sum;
   float* lse2;
   float* delta;
+  DqTurns turns;
   T* dq;
 };
 
@@ -131,6 +132,8 @@ __global__ void BeginBackwardKernel(const __grid_constant__ BackwardRows<T> p) {
   if (lane != 0) return;
   const float lse = p.lse[row.index];
   p.delta[row.index] = delta;
+  p.turns.last[row.index] = 0;
+  if (row.index == 0) *p.turns.drawn = 0;
   p.lse2[row.index] = lse == -INFINITY ? INFINITY : lse * kLog2E;
 }
 
@@ -167,6 +170,7 @@ BackwardRows<T> RowsOf(const AttentionBackwardArgs& args) {
           .dq_sum = state.dq,
           .lse2 = state.lse2,
           .delta = state.delta,
+          .turns = state.turns,
           .dq = nullptr};
 }
 

@@ -50,6 +50,12 @@ struct ForwardState {
   int64_t bytes;
 };
 
+// Who may add to dq next (turns.h). All 0 between folds.
+struct DqTurns {
+  int* last = nullptr;        // [B,H,T]: of a tile of queries, the word of its first
+  unsigned* drawn = nullptr;  // how much work of a fold was taken
+};
+
 // Of a backward pass.
 struct BackwardState {
   BackwardState(const AttentionProblem& p, void* memory) {
@@ -57,13 +63,15 @@ struct BackwardState {
     dq = carver.Take<float>(AllRows(p) * p.head_dim);
     lse2 = carver.Take<float>(AllRows(p));
     delta = carver.Take<float>(AllRows(p));
+    turns = {carver.Take<int>(AllRows(p)), carver.Take<unsigned>(1)};
     document_first = carver.Take<int>(DocumentQueries(p));
     bytes = carver.bytes();
   }
 
-  float* dq;            // [B,H,T,D]
-  float* lse2;          // [B,H,T] of base 2; +inf for a row without keys, so that its p are 0
-  float* delta;         // [B,H,T] rowsum(dout * out)
+  float* dq;     // [B,H,T,D]
+  float* lse2;   // [B,H,T] of base 2; +inf for a row without keys, so that its p are 0
+  float* delta;  // [B,H,T] rowsum(dout * out)
+  DqTurns turns;
   int* document_first;  // [T]
   int64_t bytes;
 };

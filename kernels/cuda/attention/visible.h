@@ -150,6 +150,21 @@ struct VisibleTile {
   Visibility visibility = Visibility::kNone;
 };
 
+// Tiles [begin, end) of a run.
+struct TileInterval {
+  int begin = 0;
+  int end = 0;
+};
+
+// Those of a run of keys that may hold some of [low_first, high_last].
+__device__ __forceinline__ TileInterval KeyTilesWithin(const QueryBounds& bounds,
+                                                       const TileTable::Run& run, int size) {
+  const int last = run.start + (run.count - 1) * run.stride;
+  if (bounds.real == 0 || bounds.high_last < run.start || bounds.low_first > last) return {};
+  const int first = max(0, bounds.low_first - run.start) / run.stride;
+  return {first / size, min(run.count - 1, (bounds.high_last - run.start) / run.stride) / size + 1};
+}
+
 // The tiles of keys that some query of a tile attends to, in ascending order. Without kPatterns,
 // for masks that are no block pattern: it takes few registers.
 template <bool kPatterns = true>
@@ -163,7 +178,9 @@ class KeyTileWalk {
     while (true) {
       while (tile_ >= end_) {
         if (run_ == keys_.runs) return {};
-        EnterRun(keys_.run[run_++]);
+        const TileInterval within = KeyTilesWithin(bounds_, keys_.run[run_++], size_);
+        tile_ = within.begin;
+        end_ = within.end;
       }
       const Tile keys = TileOf(keys_.run[run_ - 1], tile_++, size_);
       const Visibility visibility = WarpVisibility<kPatterns>(mask_, queries_, bounds_, keys);
@@ -172,16 +189,6 @@ class KeyTileWalk {
   }
 
  private:
-  // Tiles [tile_, end_) of the run may hold keys of [low_first, high_last].
-  __device__ __forceinline__ void EnterRun(const TileTable::Run& run) {
-    tile_ = end_ = 0;
-    const int last = run.start + (run.count - 1) * run.stride;
-    if (bounds_.real == 0 || bounds_.high_last < run.start || bounds_.low_first > last) return;
-    const int first = max(0, bounds_.low_first - run.start) / run.stride;
-    tile_ = first / size_;
-    end_ = min(run.count - 1, (bounds_.high_last - run.start) / run.stride) / size_ + 1;
-  }
-
   const DeviceMask& mask_;
   const Tile& queries_;
   const QueryBounds bounds_;

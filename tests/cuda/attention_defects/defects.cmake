@@ -88,17 +88,45 @@ annulus_attention_defect(bytes_expected_twice hopper plain hopper_forward.cu
 annulus_attention_defect(turn_not_given hopper plain hopper_forward.cu
   FROM "    turns.Give();\n" TO ""
   EXPECT "deadlock")
-annulus_attention_defect(no_fence_before_products hopper plain hopper_backward_keys.cu
+annulus_attention_defect(no_fence_before_products hopper plain hopper_backward.cu
   FROM "ptx::WgmmaFence();\n    StartAddTimesTile" TO "StartAddTimesTile"
   EXPECT "async")
 annulus_attention_defect(boxes_apart_by_too_little hopper plain hopper_tile.h
-  UNIT hopper_backward_queries.cu
+  UNIT hopper_backward.cu
   FROM "AcrossRows(b + k * 16 * kBoxRowBytes, kRows * kBoxRowBytes)"
   TO "AcrossRows(b + k * 16 * kBoxRowBytes, 64)"
   EXPECT "wrong results|memory")
-annulus_attention_defect(rows_of_queries_not_ordered hopper race hopper_backward_keys.cu
+annulus_attention_defect(rows_of_queries_not_ordered hopper race hopper_backward.cu
   FROM "__syncwarp();  // the leader" TO "// the leader"
   EXPECT "race")
+
+# Gradients of queries: scores' gradients meet in shared memory, blocks in the device's.
+annulus_attention_defect(score_gradients_not_fenced hopper race hopper_backward.cu
+  FROM "ptx::FenceProxyAsync();\n    ptx::WgmmaFence();" TO "ptx::WgmmaFence();"
+  EXPECT "race")
+annulus_attention_defect(consumers_do_not_meet hopper race hopper_backward.cu
+  FROM "ptx::BarSync(kConsumersMeet, kWarpgroup * Shape::kConsumers);" TO ""
+  EXPECT "race")
+annulus_attention_defect(sums_not_fenced hopper race hopper_query_sums.h UNIT hopper_backward.cu
+  FROM "room.base);\n    ptx::FenceProxyAsync();" TO "room.base);"
+  EXPECT "race")
+annulus_attention_defect(sums_overwritten hopper race hopper_query_sums.h UNIT hopper_backward.cu
+  FROM "if (tile > 0) {" TO "if (false) {"
+  EXPECT "race")
+annulus_attention_defect(turn_not_waited_for hopper race hopper_query_sums.h UNIT hopper_backward.cu
+  FROM "if (ptx::LaneIndex() == 0) ptx::WaitAcquire(p.turns.last + first, turn.awaited);" TO ""
+  EXPECT "race")
+annulus_attention_defect(turn_passed_on_too_early hopper race hopper_query_sums.h
+  UNIT hopper_backward.cu
+  FROM "ptx::BulkWait<0>();\n    __syncwarp();\n    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + first, turn.left);"
+  TO "if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + first, turn.left);\n    ptx::BulkWait<0>();"
+  EXPECT "race")
+annulus_attention_defect(turns_not_at_rest_after_a_fold hopper plain turns.h UNIT hopper_backward.cu
+  FROM "below < 0 ? 0 : key_tile + 1" TO "key_tile + 1"
+  EXPECT "deadlock")
+annulus_attention_defect(first_keys_first hopper plain turns.h UNIT hopper_backward.cu
+  FROM "draws.key_tiles - 1 - in_group / heads" TO "in_group / heads"
+  EXPECT "deadlock")
 
 # Kernels as they are: nothing is wrong.
 annulus_attention_defect(none_of_generic generic race generic_forward.cu
@@ -108,5 +136,8 @@ annulus_attention_defect(none_of_mma mma race mma_forward.cu
   FROM "namespace {" TO "namespace {"
   EXPECT "^$")
 annulus_attention_defect(none_of_hopper hopper race hopper_forward.cu
+  FROM "namespace {" TO "namespace {"
+  EXPECT "^$")
+annulus_attention_defect(none_of_hopper_backward hopper race hopper_backward.cu
   FROM "namespace {" TO "namespace {"
   EXPECT "^$")

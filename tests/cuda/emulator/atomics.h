@@ -43,6 +43,14 @@ ANNULUS_EMULATED_ATOMIC(atomicXor, before ^ value)
 ANNULUS_EMULATED_ATOMIC(atomicExch, (static_cast<void>(before), value))
 #undef ANNULUS_EMULATED_ATOMIC
 
+// Counts from 0 to `last`, then from 0 again.
+__attribute__((noinline, no_sanitize("thread"))) inline unsigned atomicInc(unsigned* p,
+                                                                           unsigned last) {
+  return annulus::emulator::Atomically(
+      p, __builtin_return_address(0),
+      [last](unsigned before) -> unsigned { return before >= last ? 0 : before + 1; });
+}
+
 template <class T>
 __attribute__((noinline, no_sanitize("thread"))) inline T atomicCAS(T* p, T expected, T value) {
   return annulus::emulator::Atomically(p, __builtin_return_address(0), [=](T before) -> T {

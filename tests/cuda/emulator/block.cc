@@ -81,6 +81,7 @@ void Block::Start() {
   last_warp_ = 0;
   mbarriers.clear();
   bulk_actions.clear();
+  word_waiters.clear();
   for (Barrier& barrier : barriers) barrier = Barrier();
   warps.clear();
   warps.resize(static_cast<size_t>((thread_count_ + 31) / 32));
@@ -117,6 +118,9 @@ void Block::Exit() {
   Warp& warp = warps[static_cast<size_t>(self->warp)];
   if (!self->copy_groups.empty() || !self->open_copies.empty()) {
     Tell(Defect::kAsync, "a thread exits with a cp.async that it did not wait for");
+  }
+  if (!self->sum_groups.empty() || !self->open_sums.empty()) {
+    Tell(Defect::kAsync, "a thread exits with sums by the copy engine that it did not wait for");
   }
   if (warp.wgmma != nullptr && self->lane == 0) warp.wgmma->CheckExit();
   self->state = ThreadState::kDone;

@@ -36,6 +36,17 @@ struct PendingCopy {
 };
 using CopyGroup = std::vector<PendingCopy>;
 
+// A sum by the copy engine that was issued and not waited for.
+struct PendingSum {
+  float* to;
+  uint32_t from, bytes;
+  Place at;
+  std::vector<float> values;  // once shared memory was read
+  bool is_added = false;
+  bool is_read = false;  // and that was waited for
+};
+using SumGroup = std::vector<std::shared_ptr<PendingSum>>;
+
 struct Thread {
   Fiber fiber;
   int index = 0, lane = 0, warp = 0;
@@ -46,6 +57,8 @@ struct Thread {
   int barrier_tally = 0;               // of the last __syncthreads
   CopyGroup open_copies;               // since the last commit
   std::vector<CopyGroup> copy_groups;  // committed, oldest first
+  SumGroup open_sums;
+  std::vector<SumGroup> sum_groups;
 };
 
 // An instruction that lanes of a warp execute together, while they arrive.
@@ -122,6 +135,7 @@ class Block {
   std::array<Barrier, 16> barriers;
   std::map<uint32_t, Mbarrier> mbarriers;  // by shared address
   std::vector<BulkAction> bulk_actions;
+  std::vector<int> word_waiters;  // threads that wait for words of memory
   SharedMemory shared;
   std::unique_ptr<RaceDetector> races;  // null unless they are looked for
   LaunchShape shape;

@@ -1,6 +1,8 @@
 #include "tests/cuda/emulator/grid_races.h"
 
+#include <algorithm>
 #include <array>
+#include <map>
 #include <memory>
 #include <unordered_map>
 
@@ -27,14 +29,39 @@ struct Cell {
 };
 using Page = std::array<Cell, kPageBytes / kCellBytes>;
 
+// What is before something, by block.
+using Pasts = std::map<int32_t, RaceDetector::Past>;
+
+// A thread of the running block has learnt of others.
+struct Acquired {
+  int thread;
+  RaceDetector::Moment moment;
+  std::shared_ptr<const Pasts> pasts;
+};
+
 struct Grid {
   std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
   uintptr_t last_number = 0;
   Page* last_page = nullptr;
   const std::byte* arguments = nullptr;
   size_t argument_bytes = 0;
+  std::map<const void*, std::shared_ptr<const Pasts>> released;  // by word
+  uint64_t acquired_by = 0;                                      // block
+  std::vector<Acquired> acquired;
 };
 thread_local Grid grid;
+
+// Of the running block.
+std::vector<Acquired>& AllAcquired() {
+  if (grid.acquired_by != block->linear_index) grid.acquired.clear();
+  grid.acquired_by = block->linear_index;
+  return grid.acquired;
+}
+
+bool Knows(int thread, const Acquired& acquired) {
+  return acquired.thread == thread ||
+         block->races->IsBefore(acquired.moment, acquired.thread, thread);
+}
 
 Cell& CellAt(uintptr_t address) {
   const uintptr_t number = address / kPageBytes;
@@ -49,7 +76,14 @@ Cell& CellAt(uintptr_t address) {
 
 bool AreOrdered(const Stamp& earlier, const Stamp& now) {
   if (earlier.block < 0) return true;
-  if (earlier.block != now.block) return false;
+  if (earlier.block != now.block) {
+    const std::vector<Acquired>& all = AllAcquired();
+    return std::any_of(all.rbegin(), all.rend(), [&](const Acquired& acquired) {
+      if (!Knows(now.thread, acquired)) return false;
+      const auto past = acquired.pasts->find(earlier.block);
+      return past != acquired.pasts->end() && past->second.Holds(earlier.moment, earlier.thread);
+    });
+  }
   return earlier.thread == now.thread ||
          block->races->IsBefore(earlier.moment, earlier.thread, now.thread);
 }
@@ -68,6 +102,7 @@ Conflict FindConflict(const Cell& cell, const Stamp& now, bool writes, uint8_t b
   }
   if (!writes) return {};
   for (const Stamp& read : cell.reads) {
+    if (now.atomic && read.atomic) continue;
     if (!AreOrdered(read, now)) return {"a write and an earlier read are not ordered", read};
   }
   return {};
@@ -93,12 +128,33 @@ void Remember(Cell& cell, const Stamp& now, bool writes, uint8_t bytes) {
 void StartGridRaces(const KernelCall& call) {
   grid.pages.clear();
   grid.last_page = nullptr;
+  grid.released.clear();
+  grid.acquired.clear();
   grid.arguments = static_cast<const std::byte*>(call.arguments.get());
   grid.argument_bytes = call.argument_bytes;
 }
 
 bool IsArgument(const void* p) {
   return p >= grid.arguments && p < grid.arguments + grid.argument_bytes;
+}
+
+void ReleaseToBlocks(const void* word, int thread) {
+  auto pasts = std::make_shared<Pasts>();
+  for (const Acquired& acquired : AllAcquired()) {
+    if (!Knows(thread, acquired)) continue;
+    for (const auto& [of, past] : *acquired.pasts) {
+      const auto [at, is_new] = pasts->try_emplace(of, past);
+      if (!is_new) at->second.Join(past);
+    }
+  }
+  (*pasts)[static_cast<int32_t>(block->linear_index)] = block->races->EndPast(thread);
+  grid.released[word] = std::move(pasts);
+}
+
+void AcquireFromBlocks(const void* word, int thread) {
+  const auto found = grid.released.find(word);
+  if (found == grid.released.end()) return;
+  AllAcquired().push_back({thread, block->races->Now(thread), found->second});
 }
 
 void CheckGridAccess(const Allocation& allocation, const MemoryAccess& access) {

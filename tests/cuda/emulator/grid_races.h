@@ -1,5 +1,6 @@
-// Finds accesses of a device's memory, within one kernel, that nothing orders: between blocks
-// nothing does, within a block its barriers do. Atomic operations may meet each other.
+// Finds accesses of a device's memory, within one kernel, that nothing orders: within a block its
+// barriers do, between blocks words that one releases and the other acquires. Atomic operations may
+// meet each other.
 #pragma once
 
 #include "tests/cuda/emulator/access.h"
@@ -13,6 +14,10 @@ void StartGridRaces(const KernelCall& call);
 
 // Whether p is of the arguments of the running kernel.
 bool IsArgument(const void* p);
+
+// A thread of the running block stores a word, or finds what was stored there.
+void ReleaseToBlocks(const void* word, int thread);
+void AcquireFromBlocks(const void* word, int thread);
 
 void CheckGridAccess(const Allocation& allocation, const MemoryAccess& access);
 

@@ -31,6 +31,19 @@ struct BoxCopy {
 };
 void TmaLoad(const BoxCopy& copy, Place at);
 
+// ---- Sums by TMA: shared memory is read, and memory of the device added to, at some time before
+// the wait for that.
+
+struct BulkOperands {
+  float* to;
+  uint32_t from;
+  uint32_t bytes;
+};
+void BulkAdd(const BulkOperands& operands, Place at);
+void BulkCommit();
+// Until all but the `pending` youngest groups of the thread are complete, or have been read.
+void BulkWait(int pending, bool until_read);
+
 // ---- wgmma: a warp's 16 rows of its warpgroup's product. The accumulators read NaN until the
 // product is waited for.
 

@@ -32,6 +32,9 @@ void CpAsyncWait(int pending);
 // kMatrices 8 x 8 matrices of 16-bit elements; lane 8 m + r has the address of row r of matrix m.
 void LdMatrix(uint32_t* registers, int matrices, bool transposed, uint32_t address, Place at);
 
+// The reverse, not transposed.
+void StMatrix(const uint32_t* registers, int matrices, uint32_t address, Place at);
+
 enum class Fragments : uint8_t { kBf16, kF16, kTf32 };
 struct MmaOperands {
   float* d;  // accumulates
@@ -48,6 +51,12 @@ inline void MmaTf32(float* d, const uint32_t* a, uint32_t b0, uint32_t b1, Place
   const uint32_t b[2] = {b0, b1};
   Mma(Fragments::kTf32, {d, a, b}, at);
 }
+
+// ---- Words by which blocks wait for each other. Blocks run one after another, so a word that no
+// earlier block has stored is a deadlock.
+
+void StoreRelease(int* word, int value, Place at);
+void WaitAcquire(const int* word, int value, Place at);
 
 // ---- Conversions.
 

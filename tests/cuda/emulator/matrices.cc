@@ -37,6 +37,18 @@ void ReadRow(const RowArgument& argument, int lane, Place at, std::array<uint16_
   std::memcpy(row.data(), memory, sizeof row);
 }
 
+void WriteRow(const RowArgument& argument, int lane, Place at, const std::array<uint16_t, 8>& row) {
+  if (argument.address % 16 != 0) {
+    Tell(Defect::kMemory, Text("a row of a matrix at 0x%x is not aligned to 16 bytes, at %s",
+                               argument.address, LineOf(at).c_str()));
+  }
+  std::byte* memory = block->shared.At(argument.address, 16, "stmatrix", at);
+  if (block->shared.Contains(memory)) {
+    CheckAccess({memory, 16, Access::kWrite, at, self->warp * 32 + lane, false});
+  }
+  std::memcpy(memory, row.data(), sizeof row);
+}
+
 // Rows whose 16 bytes lie in banks that an earlier row of the matrix uses.
 void CountConflicts(void* const* arguments, int first_lane) {
   uint32_t used = 0;
@@ -70,6 +82,25 @@ void LoadMatrices(void* const* arguments, uint32_t, Place at) {
     for (int lane = 0; lane < 32; ++lane) {
       argument(lane).registers[m] =
           Element(matrix, lane, 0, transposed) | Element(matrix, lane, 1, transposed) << 16;
+    }
+  }
+}
+
+void StoreMatrices(void* const* arguments, uint32_t, Place at) {
+  const auto argument = [arguments](int lane) -> RowArgument& {
+    return *static_cast<RowArgument*>(arguments[lane]);
+  };
+  for (int m = 0; m < argument(0).matrices; ++m) {
+    CountConflicts(arguments, 8 * m);
+    Matrix matrix;
+    for (int lane = 0; lane < 32; ++lane) {
+      const uint32_t pair = argument(lane).registers[m];
+      auto& row = matrix[static_cast<size_t>(lane / 4)];
+      row[static_cast<size_t>(lane % 4 * 2)] = static_cast<uint16_t>(pair);
+      row[static_cast<size_t>(lane % 4 * 2 + 1)] = static_cast<uint16_t>(pair >> 16);
+    }
+    for (int r = 0; r < 8; ++r) {
+      WriteRow(argument(8 * m + r), 8 * m + r, at, matrix[static_cast<size_t>(r)]);
     }
   }
 }
@@ -133,6 +164,11 @@ void Multiply(void* const* arguments, uint32_t, Place) {
 void LdMatrix(uint32_t* registers, int matrices, bool transposed, uint32_t address, Place at) {
   RowArgument argument{registers, matrices, transposed, address};
   Meet(transposed ? "ldmatrix.trans" : "ldmatrix", kAllLanes, &argument, LoadMatrices, at);
+}
+
+void StMatrix(const uint32_t* registers, int matrices, uint32_t address, Place at) {
+  RowArgument argument{const_cast<uint32_t*>(registers), matrices, false, address};
+  Meet("stmatrix", kAllLanes, &argument, StoreMatrices, at);
 }
 
 void Mma(Fragments fragments, const MmaOperands& operands, Place at) {

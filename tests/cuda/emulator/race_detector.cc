@@ -101,6 +101,22 @@ bool RaceDetector::IsBefore(const Moment& earlier, int by, int thread) {
   return earlier.phase < phase_ || earlier.clock <= ClockOf(thread).times[static_cast<size_t>(by)];
 }
 
+void RaceDetector::Past::Join(const Past& other) {
+  if (other.phase < phase) return;
+  if (other.phase > phase) {
+    *this = other;
+    return;
+  }
+  for (size_t i = 0; i < times.size(); ++i) times[i] = std::max(times[i], other.times[i]);
+}
+
+RaceDetector::Past RaceDetector::EndPast(int thread) {
+  Clock& clock = ClockOf(thread);
+  Past past{phase_, clock.times};
+  ++clock.times[static_cast<size_t>(thread)];
+  return past;
+}
+
 void RaceDetector::FenceProxy(int thread) {
   const auto index = static_cast<size_t>(thread);
   Clock& clock = ClockOf(thread);

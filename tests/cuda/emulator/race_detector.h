@@ -61,6 +61,20 @@ class RaceDetector {
   Moment Now(int thread);
   bool IsBefore(const Moment& earlier, int by, int thread);
 
+  // What of this block is ordered before something, to ask when another block runs.
+  struct Past {
+    uint32_t phase = 0;
+    std::vector<uint32_t> times;  // by thread
+
+    bool Holds(const Moment& moment, int by) const {
+      return moment.phase < phase ||
+             (moment.phase == phase && moment.clock <= times[static_cast<size_t>(by)]);
+    }
+    void Join(const Past& other);
+  };
+  // What is before whatever `thread` has done until now, which is at an end with this.
+  Past EndPast(int thread);
+
  private:
   // Lanes of a warp that read a cell at the same time of theirs.
   struct Readers {
