@@ -60,6 +60,17 @@ ANNULUS_PTX void WgmmaWait([[maybe_unused]] float (&d)[kCount]) {
       emulator::WgmmaWait(kPending, ANNULUS_PTX_AT));
 }
 
+// What comes after is not done before `known` is computed. (The assembler moves waits for products
+// ahead of arithmetic that does not need them, and nothing is left to do meanwhile. It moves none
+// across a branch: this one is never taken, as no arithmetic gives a NaN of these bits.)
+ANNULUS_PTX void StayBehind([[maybe_unused]] float known) {
+  ANNULUS_PTX_BODY(
+      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %0, 0x7fc0beef;\n"
+                   "vote.sync.any.pred p, p, 0xffffffff;\n@p trap;\n}" ::"r"(__float_as_int(known))
+                   : "memory"),
+      (void)0);
+}
+
 #ifdef __CUDACC__
 // The two instructions for products of kColumns columns.
 template <int kColumns>

@@ -197,6 +197,7 @@ __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Wo
     Release(notes.empty_k[at.stage]);
     MaskScores<false>(p.mask, rows, keys, scores);
     state.softmax.Take(scores, scale2, factor);
+    ptx::StayBehind(state.softmax.sum[0] + state.softmax.sum[1]);
     ptx::WgmmaWait<0>(Flat(state.out));
     Release(notes.empty_v[last.stage]);
     ScaleRows(state.out, factor);
