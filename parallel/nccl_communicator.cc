@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/cuda_table.h"
 #include "parallel/nccl_rank.h"
 
 namespace annulus::parallel {
@@ -290,16 +291,6 @@ std::unique_ptr<Communicator::Operation> NcclCommunicator::DoBroadcast(View data
   });
 }
 
-// As in "node-7, GPU 0000:1b:00.0".
-std::string DescribeDevice() {
-  std::array<char, 32> bus{};
-  kernels::cuda::CheckCuda(cudaDeviceGetPCIBusId(bus.data(), static_cast<int>(bus.size()),
-                                                 kernels::cuda::CurrentDevice()),
-                           "cudaDeviceGetPCIBusId");
-  const std::string device = kernels::cuda::DescribeCurrentDevice();
-  return fmt::format("{}, GPU {}", device.substr(device.find(", ") + 2), bus.data());
-}
-
 }  // namespace
 
 std::string NcclVersion() {
@@ -311,7 +302,7 @@ std::string NcclVersion() {
 // NCCL would refuse it, too, in words of its own.
 std::string NcclProblem(Communicator& host) {
   std::map<std::string, int> first;
-  const std::vector<std::string> devices = host.AllGatherText(DescribeDevice());
+  const std::vector<std::string> devices = host.AllGatherText(kernels::CudaDevicePlace());
   for (int rank = 0; rank < host.size(); ++rank) {
     const auto [other, fresh] = first.emplace(devices[static_cast<size_t>(rank)], rank);
     if (fresh) continue;

@@ -8,7 +8,7 @@
 annulus_packages=(
   build-essential cmake ninja-build pkg-config git
   libboost-program-options-dev libdnnl-dev ocl-icd-opencl-dev libhwy-dev libfmt-dev
-  nlohmann-json3-dev libxxhash-dev libgtest-dev libgmock-dev libopenmpi-dev openmpi-bin)
+  nlohmann-json3-dev libxxhash-dev libgtest-dev libgmock-dev libopenmpi-dev openmpi-bin python3)
 
 # What the policies of the source tree check with.
 # shellcheck disable=SC2034

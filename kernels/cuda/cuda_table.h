@@ -30,6 +30,10 @@ struct CudaDeviceFacts {
 // Those that this process sees.
 std::vector<CudaDeviceFacts> CudaDevices();
 
+// The calling thread's device, told apart from all others of a job, as in
+// "node-7, GPU 0000:1b:00.0". Requires one. Throws SystemError when CUDA fails.
+std::string CudaDevicePlace();
+
 struct CudaTableOptions {
   // The node's ranks take its devices in turn.
   int node_local_rank = 0;

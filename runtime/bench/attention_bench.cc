@@ -14,7 +14,6 @@ class AttentionBench {
  public:
   AttentionBench(const BenchOptions& bench, const Progress& progress, const DeviceOptions& device)
       : bench_(bench), progress_(progress), device_(device) {
-    if (!on_cores()) bench_.threads.resize(1);
     if (bench_.n.empty()) bench_.n.assign(kLengths.begin(), kLengths.end());
   }
 
@@ -38,8 +37,6 @@ class AttentionBench {
   }
 
  private:
-  bool on_cores() const { return device_.kind == DeviceKind::kCpu; }
-
   struct Machine {
     kernels::KernelTable& table;
     int threads;
@@ -52,7 +49,8 @@ class AttentionBench {
       const MakeWorkload make = [&](const WorkloadContext& context) {
         return NewAttention(method, shape, context);
       };
-      const std::string problem = MemoryProblem(bench_, FootprintOf(make, machine.table));
+      const std::string problem =
+          MemoryProblem(bench_, FootprintOf(make, machine.table), machine.table);
       if (!problem.empty()) {
         report_.skipped.push_back({shape, machine.threads, method, problem});
         continue;
@@ -66,9 +64,7 @@ class AttentionBench {
   void MeasureOne(const Machine& machine, Contestant& contestant, AttentionRow row) {
     const std::array<Contestant*, 1> alone = {&contestant};
     const std::vector<Round> rounds =
-        RunRounds(alone, machine.roof, on_cores() ? ClockOf(machine.threads) : Clock::kWall,
-                  bench_.repetitions)
-            .front();
+        RunRounds(alone, machine.roof, ClockOf(machine.threads), bench_.repetitions).front();
     const double roof_flops = machine.roof.flops();
     const auto forward = static_cast<double>(contestant.workload().forward_flops());
     const auto backward = static_cast<double>(contestant.workload().backward_flops());

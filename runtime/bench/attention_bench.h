@@ -13,7 +13,7 @@ namespace annulus::runtime {
 // One pass of one implementation.
 struct AttentionRow {
   AttentionCase shape;
-  int threads = 1;
+  int threads = 1;  // or kOnDevice
   AttentionMethod implementation{};
   bool backward = false;
   PassSummary speed = {};  // FLOPs are those of the allowed pairs, whatever was computed
@@ -38,8 +38,7 @@ struct AttentionReport {
   std::vector<SkippedCase> skipped;
 };
 
-// Measures every combination of the lists of `bench`, resolved. On a device other than cores
-// threads have no part: the first number of them stands for all.
+// Measures every combination of the lists of `bench`, resolved for `device`.
 AttentionReport RunAttentionBench(const BenchOptions& bench, const Progress& progress,
                                   const DeviceOptions& device = {});
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/bench/chart.h"
+#include "runtime/bench/report_cells.h"
 #include "runtime/io/format.h"
 
 namespace annulus::runtime {
@@ -19,7 +20,7 @@ nlohmann::ordered_json CaseJson(const AttentionCase& shape, int threads, Attenti
           {"head_dim", shape.head_dim},
           {"dtype", kernels::NameOf(shape.dtype)},
           {"mask", NameOf(shape.mask)},
-          {"threads", threads},
+          {"threads", ThreadsJson(threads)},
           {"implementation", NameOf(method)}};
 }
 
@@ -27,12 +28,7 @@ nlohmann::ordered_json RowJson(const AttentionRow& row) {
   nlohmann::ordered_json json = CaseJson(row.shape, row.threads, row.implementation);
   json["pass"] = PassName(row.backward);
   json["ms"] = row.speed.ms;
-  json["gflops"] = row.speed.gflops;
-  json["roof_gflops"] = row.speed.roof_gflops;
-  json["roof_ratio"] = row.speed.roof_ratio;
-  json["roof_ratio_min"] = row.speed.roof_ratio_min;
-  json["roof_ratio_max"] = row.speed.roof_ratio_max;
-  json["roof_caveat"] = Roof::Caveat(row.shape.dtype);
+  AddRates(row.speed, Roof::Caveat(row.shape.dtype, row.threads), json);
   json["rounds"] = row.rounds;
   json["clock"] = NameOf(ClockOf(row.threads));
   json["peak_bytes"] = row.peak_bytes;
@@ -48,7 +44,7 @@ std::vector<std::string> Cells(const AttentionRow& row) {
           std::to_string(row.shape.head_dim),
           std::string(kernels::NameOf(row.shape.dtype)),
           std::string(NameOf(row.shape.mask)),
-          std::to_string(row.threads),
+          row.threads == kOnDevice ? "-" : std::to_string(row.threads),
           std::string(NameOf(row.implementation)),
           std::string(PassName(row.backward)),
           FormatDuration(speed.ms / 1e3),
@@ -65,8 +61,8 @@ std::vector<std::string> Cells(const AttentionRow& row) {
 std::string Clocks(const std::vector<AttentionRow>& rows) {
   std::vector<std::string> clocks;
   for (const AttentionRow& row : rows) {
-    const std::string clock = fmt::format(
-        "{} thread{}: {}", row.threads, row.threads == 1 ? "" : "s", NameOf(ClockOf(row.threads)));
+    const std::string clock =
+        fmt::format("{}: {}", ThreadsText(row.threads), NameOf(ClockOf(row.threads)));
     if (std::find(clocks.begin(), clocks.end(), clock) == clocks.end()) clocks.push_back(clock);
   }
   return fmt::format("{}", fmt::join(clocks, "; "));
@@ -78,11 +74,11 @@ bool SameChart(const AttentionRow& a, const AttentionRow& b) {
 }
 
 Chart EmptyChart(const AttentionRow& row) {
-  return {.title = fmt::format("D = {}, {}, {}, {} thread{}", row.shape.head_dim,
+  return {.title = fmt::format("D = {}, {}, {}, {}", row.shape.head_dim,
                                kernels::NameOf(row.shape.dtype), NameOf(row.shape.mask),
-                               row.threads, row.threads == 1 ? "" : "s"),
+                               ThreadsText(row.threads)),
           .x_label = "n, tokens",
-          .y_label = Roof::Caveat(row.shape.dtype).empty()
+          .y_label = Roof::Caveat(row.shape.dtype, row.threads).empty()
                          ? "rate over that of large matrix products"
                          : "rate over widened f32 products, not bf16",
           .y_mark = [](double y) { return fmt::format("{:.1f}", y); },
@@ -129,7 +125,7 @@ std::string ToText(const AttentionReport& report) {
   }
   if (report.rows.empty()) return text;
   for (const AttentionRow& row : report.rows) {
-    const std::string caveat = Roof::Caveat(row.shape.dtype);
+    const std::string caveat = Roof::Caveat(row.shape.dtype, row.threads);
     if (caveat.empty()) continue;
     text += "warning: " + caveat + "\n";
     break;

@@ -17,6 +17,7 @@ BenchLaunch ReadBenchLaunch(parallel::Communicator& world, int threads) {
   const BenchLaunch launch{.threads = ThreadsPerRank(job, rank),
                            .usable_cores = UsableCores(job[rank]),
                            .ranks_per_node = here,
+                           .node_local_rank = NodeLocalRank(job, rank),
                            .one_node = here == world.size(),
                            .hosts = HostsOf(job),
                            .advice = PlacementAdvice(job)};

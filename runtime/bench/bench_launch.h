@@ -12,6 +12,7 @@ struct BenchLaunch {
   int threads = 1;       // of every rank
   int usable_cores = 1;  // of this process
   int ranks_per_node = 1;
+  int node_local_rank = 0;
   bool one_node = true;
   std::vector<std::string> hosts = {};   // by rank
   std::vector<std::string> advice = {};  // what is wrong with where ranks were placed

@@ -11,6 +11,10 @@
 namespace annulus::runtime {
 namespace {
 
+// Large enough for the full rate of cores, and of devices.
+constexpr int64_t kCoresRoof = 2048;
+constexpr int64_t kDeviceRoof = 8192;
+
 int64_t HalfOfFreeMemory() {
   const MachineFacts machine = ReadMachine("/");
   int64_t bytes = machine.memory_available_bytes;
@@ -18,9 +22,26 @@ int64_t HalfOfFreeMemory() {
   return bytes / 2;
 }
 
+int64_t HalfOfFreeMemory(const kernels::KernelTable& table) {
+  const kernels::DeviceMemoryUse use = table.ReadMemoryUse();
+  return use.total_bytes == 0 ? HalfOfFreeMemory() : (use.total_bytes - use.used_bytes) / 2;
+}
+
+void ForgetThreads(BenchOptions& bench) {
+  for (const int threads : bench.threads) {
+    if (threads == 0) continue;
+    ThrowConfigError(
+        "bench.threads = {} counts threads of cores, and device.kind = cuda computes on GPUs: "
+        "leave it out",
+        threads);
+  }
+  bench.threads = {kOnDevice};
+}
+
 }  // namespace
 
-BenchOptions ResolveBench(BenchOptions bench) {
+BenchOptions ResolveBench(BenchOptions bench, DeviceKind device) {
+  const bool on_cores = device == DeviceKind::kCpu;
   if (bench.kv_heads == 0) bench.kv_heads = bench.heads;
   if (bench.heads % bench.kv_heads != 0) {
     ThrowConfigError(
@@ -28,14 +49,16 @@ BenchOptions ResolveBench(BenchOptions bench) {
         "query heads",
         bench.kv_heads, bench.heads);
   }
+  if (!on_cores) ForgetThreads(bench);
   for (int& threads : bench.threads) {
-    if (threads == 0) threads = UsableCores(ReadPlacement(0));
+    if (on_cores && threads == 0) threads = UsableCores(ReadPlacement(0));
   }
+  if (bench.roof_size == 0) bench.roof_size = on_cores ? kCoresRoof : kDeviceRoof;
   if (bench.intermediate_size == 0) {
     const int64_t hidden = bench.heads * bench.head_dim.front();
     bench.intermediate_size = (hidden * 8 / 3 + 63) / 64 * 64;
   }
-  if (bench.memory_bytes == 0) bench.memory_bytes = HalfOfFreeMemory();
+  if (on_cores && bench.memory_bytes == 0) bench.memory_bytes = HalfOfFreeMemory();
   return bench;
 }
 
@@ -52,9 +75,8 @@ AttentionCase CaseOf(const BenchOptions& bench, int64_t n, int64_t head_dim, ker
 }
 
 std::string Describe(const AttentionCase& shape, int threads) {
-  return fmt::format("n = {}, D = {}, {}, {}, {} thread{}", FormatCount(shape.n), shape.head_dim,
-                     kernels::NameOf(shape.dtype), NameOf(shape.mask), threads,
-                     threads == 1 ? "" : "s");
+  return fmt::format("n = {}, D = {}, {}, {}, {}", FormatCount(shape.n), shape.head_dim,
+                     kernels::NameOf(shape.dtype), NameOf(shape.mask), ThreadsText(threads));
 }
 
 std::vector<std::string> ThreadAdvice(const BenchOptions& bench) {
@@ -69,10 +91,12 @@ std::vector<std::string> ThreadAdvice(const BenchOptions& bench) {
   return advice;
 }
 
-std::string MemoryProblem(const BenchOptions& bench, const Footprint& footprint) {
-  if (footprint.backward_bytes <= bench.memory_bytes) return "";
+std::string MemoryProblem(const BenchOptions& bench, const Footprint& footprint,
+                          const kernels::KernelTable& table) {
+  const int64_t most = bench.memory_bytes > 0 ? bench.memory_bytes : HalfOfFreeMemory(table);
+  if (footprint.backward_bytes <= most) return "";
   return fmt::format("needs {}, more than bench.memory_bytes = {}",
-                     FormatBytes(footprint.backward_bytes), FormatBytes(bench.memory_bytes));
+                     FormatBytes(footprint.backward_bytes), FormatBytes(most));
 }
 
 }  // namespace annulus::runtime

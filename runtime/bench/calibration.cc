@@ -4,13 +4,14 @@
 #include <array>
 #include <cmath>
 
-#include "kernels/cpu/cpu_table.h"
-#include "runtime/bench/bench_launch.h"
+#include "runtime/bench/bench_rank.h"
 #include "runtime/bench/calibration_calls.h"
 #include "runtime/bench/calibration_links.h"
 #include "runtime/bench/statistics.h"
+#include "runtime/config/validate.h"
 #include "runtime/io/format.h"
 #include "runtime/machine/machine.h"
+#include "runtime/run/together.h"
 
 namespace annulus::runtime {
 namespace {
@@ -33,25 +34,23 @@ class TimedCall {
   TimedCall(const CalibrationCall& call, kernels::KernelTable& table, Clock clock)
       : call_(call),
         clock_(clock),
-        arena_(BytesOf(call, table)),
+        arena_(BytesOf(call, table), table.ReserveTensorMemory(BytesOf(call, table))),
         kernels_(table, arena_),
         run_(call.make({kernels_, arena_})) {
     const kernels::KernelCounters::Class before = WorkOf(kernels_, call.work);
-    run_();
+    Repeat(1);
     const kernels::KernelCounters::Class after = WorkOf(kernels_, call.work);
     sample_ = {.calls = static_cast<double>(after.calls - before.calls),
                .flops = static_cast<double>(after.flops - before.flops),
                .bytes = static_cast<double>(after.bytes - before.bytes)};
-    const double once_s = SecondsOf(clock_, run_);
+    const double once_s = SecondsOf(clock_, [this] { Repeat(1); });
     repeats_ = std::max(1, static_cast<int>(kLeastSeconds / std::max(once_s, 1e-7)));
   }
 
   const CalibrationCall& call() const { return call_; }
 
   void Measure() {
-    const double seconds = SecondsOf(clock_, [this] {
-      for (int i = 0; i < repeats_; ++i) run_();
-    });
+    const double seconds = SecondsOf(clock_, [this] { Repeat(repeats_); });
     seconds_.push_back(seconds / repeats_);
   }
 
@@ -62,6 +61,12 @@ class TimedCall {
   }
 
  private:
+  // A device works one call off while the host issues the next, as in a training step.
+  void Repeat(int times) {
+    for (int i = 0; i < times; ++i) run_();
+    kernels_.table().Wait();
+  }
+
   static int64_t BytesOf(const CalibrationCall& call, const kernels::KernelTable& table) {
     return DryPeak(table, [&](const WorkloadContext& context) { call.make(context)(); });
   }
@@ -91,19 +96,28 @@ std::string SectionOf(const ComputeRates::Entry& entry) {
 
 class Calibration {
  public:
-  Calibration(const RunConfig& config, parallel::Communicator& world, const BenchLaunch& launch)
+  Calibration(const RunConfig& config, const BenchRank& own)
       : rounds_(config.bench.repetitions),
-        clock_(ClockOf(launch.threads)),
-        world_(world),
-        table_(launch.threads) {
+        clock_(ClockOf(own.threads())),
+        sizes_(SizesOf(config.bench.sizes, config.device.kind)),
+        own_(own),
+        world_(own.group()),
+        table_(own.table()) {
+    const std::string sharing = own.shares_devices() ? "; " + own.SharingText() : "";
     report_.rounds = rounds_;
     report_.machine.name = fmt::format("{}, {}", ReadMachine("/").cpu_model, table_.Name());
-    report_.machine.source =
-        fmt::format("annulus bench calibrate, {} rounds, over {}", rounds_, world.Name());
-    report_.machine.ranks = world.size();
-    report_.machine.threads_per_rank = launch.threads;
-    report_.machine.network.ranks_per_node = launch.ranks_per_node;
+    report_.machine.source = fmt::format("annulus bench calibrate, {} rounds, over {}{}", rounds_,
+                                         world_.Name(), sharing);
+    report_.machine.ranks = world_.size();
+    report_.machine.threads_per_rank = own.threads();
+    report_.machine.network.ranks_per_node = own.launch().ranks_per_node;
+    report_.notes = own.Notes();
+    if (own.shares_devices()) {
+      report_.notes.push_back(own.SharingText() + ": the rates are those of a rank's share");
+    }
   }
+
+  const CalibrationSizes& sizes() const { return sizes_; }
 
   // Tensors of all sizes exist at once, so that rounds go through all of them.
   void MeasureKernels(const std::vector<CalibrationCall>& kinds) {
@@ -132,7 +146,7 @@ class Calibration {
         }
       }
       const bool streams = entry.work == RateClass::kElementwise;
-      entry.rate = FitRate(of_class, streams ? PrivateCacheBytes() : 0);
+      entry.rate = FitRate(of_class, streams && own_.on_cores() ? PrivateCacheBytes() : 0);
       report_.machine.compute.Add(entry);
       report_.rates.push_back({.section = SectionOf(entry),
                                .samples = static_cast<int64_t>(of_class.size()),
@@ -140,7 +154,8 @@ class Calibration {
     }
   }
 
-  void MeasureLinks(const BenchLaunch& launch) {
+  void MeasureLinks() {
+    const BenchLaunch& launch = own_.launch();
     const int nodes = world_.size() / launch.ranks_per_node;
     if (launch.ranks_per_node > 1) {
       report_.machine.has_within_node = true;
@@ -151,7 +166,7 @@ class Calibration {
       report_.machine.network.between_nodes = MeasureLink("between_nodes", BetweenNodes(launch));
     }
     if (world_.size() == 1) return;
-    std::array<double, 1> reduce{MeasureReduction(world_, report_.machine.network, rounds_) /
+    std::array<double, 1> reduce{MeasureReduction(links(), report_.machine.network) /
                                  world_.size()};
     world_.AllReduceSum(reduce);
     report_.machine.network.reduce_s_per_byte = reduce[0];
@@ -186,13 +201,14 @@ class Calibration {
             (world_.rank() + many - launch.ranks_per_node) % many};
   }
 
+  LinkSetup links() const { return {table_, world_, sizes_.links, rounds_}; }
+
   parallel::LinkRate MeasureLink(const std::string& section, const Neighbours& neighbours) {
-    LinkSamples measured = MeasureMessages(world_, neighbours, rounds_);
+    LinkSamples measured = MeasureMessages(links(), neighbours);
     AverageOverRanks(measured.messages);
     const kernels::KernelRate rate = FitRate(measured.messages);
     parallel::LinkRate link{.latency_s = rate.overhead_s, .s_per_byte = rate.s_per_byte};
-    std::array<double, 1> share{MeasureHostShare(world_, neighbours, {table_, link, rounds_}) /
-                                world_.size()};
+    std::array<double, 1> share{MeasureHostShare(links(), neighbours, link) / world_.size()};
     world_.AllReduceSum(share);
     link.host_share = share[0];
     report_.rates.push_back({.section = section,
@@ -203,31 +219,36 @@ class Calibration {
 
   int64_t rounds_;
   Clock clock_;  // of kernels: what other programs take of a core does not count, if it can be told
+  const CalibrationSizes& sizes_;
+  const BenchRank& own_;
   parallel::Communicator& world_;
-  kernels::CpuTable table_;
+  kernels::KernelTable& table_;
   CalibrationReport report_;
 };
 
 }  // namespace
 
-CalibrationReport Calibrate(const RunConfig& config, parallel::Communicator& world,
+CalibrationReport Calibrate(const RunConfig& given, parallel::Communicator& world,
                             const Progress& progress) {
-  const BenchLaunch launch = ReadBenchLaunch(world, config.device.threads);
-  Calibration calibration(config, world, launch);
+  CheckSameConfiguration(world, given);
+  RunConfig config = given;
+  TryTogether(world, [&] { ResolveDevice(config); });
+  const BenchRank own(config, world);
+  Calibration calibration(config, own);
   const auto& dtypes = config.bench.dtype;
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     const bool asked = std::find(dtypes.begin(), dtypes.end(), dtype) != dtypes.end();
     std::vector<CalibrationCall> calls;
-    if (asked) calls = CalibrationCalls(dtype, config.bench.head_dim);
+    if (asked) calls = CalibrationCalls(calibration.sizes(), dtype, config.bench.head_dim);
     if (dtype == DType::kF32) {
-      for (CalibrationCall& call : F32Calls()) calls.push_back(std::move(call));
+      for (CalibrationCall& call : F32Calls(calibration.sizes())) calls.push_back(std::move(call));
     }
     if (calls.empty()) continue;
     if (world.rank() == 0) progress(fmt::format("kernels in {}", kernels::NameOf(dtype)));
     calibration.MeasureKernels(calls);
   }
   if (world.size() > 1 && world.rank() == 0) progress("messages");
-  calibration.MeasureLinks(launch);
+  calibration.MeasureLinks();
   return calibration.TakeReport();
 }
 
@@ -241,13 +262,13 @@ std::string ToText(const CalibrationReport& report) {
                   fmt::format("{:.1f}%", 100 * rate.error.rms),
                   fmt::format("{:.1f}%", 100 * rate.error.greatest)});
   }
-  return table.ToString() +
-         fmt::format(
-             "\n{}: {} rank{} of {} thread{}, medians of {} rounds; errors of the fit over "
-             "its samples\n",
-             report.machine.name, report.machine.ranks, report.machine.ranks == 1 ? "" : "s",
-             report.machine.threads_per_rank, report.machine.threads_per_rank == 1 ? "" : "s",
-             report.rounds);
+  std::string text =
+      table.ToString() +
+      fmt::format("\n{}: {}, medians of {} rounds; errors of the fit over its samples\n",
+                  report.machine.name,
+                  RanksText(report.machine.ranks, report.machine.threads_per_rank), report.rounds);
+  for (const std::string& note : report.notes) text += "note: " + note + "\n";
+  return text;
 }
 
 }  // namespace annulus::runtime

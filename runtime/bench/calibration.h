@@ -22,12 +22,14 @@ struct CalibrationReport {
   MachineModel machine;
   std::vector<CalibratedRate> rates;
   int64_t rounds = 0;
+  std::vector<std::string> notes = {};
 };
 
 // Kernels in every bench.dtype, attention at every bench.head_dim, at several sizes, on all ranks
 // at once so that they share caches and memory as in a run, then messages between neighbours.
 // Medians over config.bench.repetitions rounds, then means over the ranks: the same report on every
-// rank. Collective over `world`; a link needs two ranks that have it. Some 100 MiB a rank.
+// rank. Collective over `world`; a link needs two ranks that have it. Memory as bench.sizes says.
+// Throws ConfigError as BenchRank does.
 CalibrationReport Calibrate(const RunConfig& config, parallel::Communicator& world,
                             const Progress& progress);
 

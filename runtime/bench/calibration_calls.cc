@@ -37,12 +37,9 @@ CalibrationCall Product(DType dtype, int64_t m, int64_t n, int64_t k, bool of_we
           }};
 }
 
-void AddProducts(DType dtype, std::vector<CalibrationCall>& calls) {
-  struct Layer {
-    int64_t in, out;
-  };
-  for (const Layer layer : {Layer{64, 176}, Layer{256, 256}, Layer{512, 1408}}) {
-    for (const int64_t tokens : {256, 1024, 4096}) {
+void AddProducts(const CalibrationSizes& sizes, DType dtype, std::vector<CalibrationCall>& calls) {
+  for (const CalibrationSizes::Layer& layer : sizes.layers) {
+    for (const int64_t tokens : sizes.tokens) {
       calls.push_back(Product(dtype, tokens, layer.out, layer.in, false));
       calls.push_back(Product(dtype, tokens, layer.in, layer.out, false));
       calls.push_back(Product(dtype, layer.out, layer.in, tokens, true));
@@ -229,16 +226,16 @@ int64_t DryPeak(const kernels::KernelTable& table,
   return arena.ledger().peak_bytes();
 }
 
-std::vector<CalibrationCall> CalibrationCalls(DType dtype, std::span<const int64_t> head_sizes) {
+std::vector<CalibrationCall> CalibrationCalls(const CalibrationSizes& sizes, DType dtype,
+                                              std::span<const int64_t> head_sizes) {
   std::vector<CalibrationCall> calls;
-  AddProducts(dtype, calls);
-  for (const int64_t rows : {256, 1024, 4096}) {
-    AddActivations(dtype, rows, 64, calls);
-    AddActivations(dtype, rows, 512, calls);
+  AddProducts(sizes, dtype, calls);
+  for (const int64_t rows : sizes.tokens) {
+    for (const int64_t width : sizes.widths) AddActivations(dtype, rows, width, calls);
     AddAttentionEnds(dtype, rows, calls);
   }
   for (const int64_t head_dim : head_sizes) {
-    for (const int64_t tokens : {256, 512, 2048}) {
+    for (const int64_t tokens : sizes.attention_tokens) {
       for (const bool causal : {true, false}) {
         AddFolds({.dtype = dtype, .head_dim = head_dim, .tokens = tokens, .causal = causal}, calls);
       }
@@ -247,9 +244,9 @@ std::vector<CalibrationCall> CalibrationCalls(DType dtype, std::span<const int64
   return calls;
 }
 
-std::vector<CalibrationCall> F32Calls() {
+std::vector<CalibrationCall> F32Calls(const CalibrationSizes& sizes) {
   std::vector<CalibrationCall> calls;
-  for (const int64_t size : {1 << 16, 1 << 20, 1 << 22}) AddParameters(size, calls);
+  for (const int64_t size : sizes.parameters) AddParameters(size, calls);
   return calls;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/base/call_cost.h"
+#include "runtime/bench/calibration_sizes.h"
 #include "runtime/bench/workload.h"
 
 namespace annulus::runtime {
@@ -21,14 +22,12 @@ struct CalibrationCall {
   MakeCall make;
 };
 
-// Of sizes from those of small models, where overheads and edges count, to ones that fill the
-// caches. Products, layers' elementwise kernels and attentions of these head sizes in `dtype`, f32
-// or bf16.
-std::vector<CalibrationCall> CalibrationCalls(kernels::DType dtype,
+// Products, layers' elementwise kernels and attentions of these head sizes in `dtype`, f32 or bf16.
+std::vector<CalibrationCall> CalibrationCalls(const CalibrationSizes& sizes, kernels::DType dtype,
                                               std::span<const int64_t> head_sizes);
 
 // Elementwise kernels on parameters and logits, which are f32 in every model.
-std::vector<CalibrationCall> F32Calls();
+std::vector<CalibrationCall> F32Calls(const CalibrationSizes& sizes);
 
 // A fold of `tokens` queries and as many earlier keys, during which the table calls `meanwhile`.
 MakeCall AttentionFold(kernels::DType dtype, int64_t head_dim, int64_t tokens,

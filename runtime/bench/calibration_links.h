@@ -6,6 +6,7 @@
 #include "kernels/base/kernel_table.h"
 #include "parallel/communicator.h"
 #include "parallel/link_clock.h"
+#include "runtime/bench/calibration_sizes.h"
 #include "runtime/bench/rate_fit.h"
 
 namespace annulus::runtime {
@@ -20,24 +21,25 @@ struct LinkSamples {
   std::vector<RateSample> messages;  // `bytes` sent and received at once
 };
 
-// Exchanges of several sizes, medians over `rounds`. Collective.
-LinkSamples MeasureMessages(parallel::Communicator& world, const Neighbours& neighbours,
-                            int64_t rounds);
+// What links are measured by. Tensors are where `table` computes, and `group` moves them.
+struct LinkSetup {
+  kernels::KernelTable& table;
+  parallel::Communicator& group;
+  const LinkSizes& sizes;
+  int64_t rounds = 1;
+};
+
+// Exchanges of several sizes, medians over the rounds. Collective.
+LinkSamples MeasureMessages(const LinkSetup& setup, const Neighbours& neighbours);
 
 // Seconds for each byte of a part that an all-reduce sums: what a large one takes beyond its
 // messages at the rates of `network`, over (ranks of it) * its own part; 0 where that is nothing.
-// Median over `rounds`. Collective.
-double MeasureReduction(parallel::Communicator& world, const parallel::NetworkRates& network,
-                        int64_t rounds);
+// Median over the rounds. Collective.
+double MeasureReduction(const LinkSetup& setup, const parallel::NetworkRates& network);
 
-struct HostShareSetup {
-  kernels::KernelTable& table;
-  parallel::LinkRate link;
-  int64_t rounds = 1;
-};
-// How much longer an attention takes with a message under way, over the time the message's bytes
-// take: 0 to 1. Median over rounds in which both are measured by turns. Collective.
-double MeasureHostShare(parallel::Communicator& world, const Neighbours& neighbours,
-                        const HostShareSetup& setup);
+// How much longer attentions take with a message under way, over the time the message's bytes take
+// by `link`: 0 to 1. Median over rounds in which both are measured by turns. Collective.
+double MeasureHostShare(const LinkSetup& setup, const Neighbours& neighbours,
+                        const parallel::LinkRate& link);
 
 }  // namespace annulus::runtime

@@ -1,6 +1,7 @@
 #include "runtime/bench/machine_note.h"
 
 #include "kernels/base/error.h"
+#include "runtime/bench/bench_threads.h"
 #include "runtime/machine/machine_file.h"
 
 namespace annulus::runtime {
@@ -12,11 +13,9 @@ std::string NameOf(const MachineModel& machine, const std::string& file) {
 void AddMachineNotes(const MachineModel& machine, int ranks, int threads,
                      std::vector<std::string>& notes) {
   if (machine.ranks == ranks && machine.threads_per_rank == threads) return;
-  notes.push_back(fmt::format(
-      "the machine file holds for {} rank{} of {} thread{}, not for {} of {}: predicted times may "
-      "be off",
-      machine.ranks, machine.ranks == 1 ? "" : "s", machine.threads_per_rank,
-      machine.threads_per_rank == 1 ? "" : "s", ranks, threads));
+  notes.push_back(
+      fmt::format("the machine file holds for {}, not for {}: predicted times may be off",
+                  RanksText(machine.ranks, machine.threads_per_rank), RanksText(ranks, threads)));
 }
 
 MachineModel RequiredMachine(const RunConfig& config) {

@@ -12,7 +12,8 @@ namespace annulus::runtime {
 // Its name and the file.
 std::string NameOf(const MachineModel& machine, const std::string& file);
 
-// Notes where its numbers were taken with another number of ranks or threads than are running.
+// Notes where its numbers were taken with another number of ranks or threads (kOnDevice: on
+// devices) than are running.
 void AddMachineNotes(const MachineModel& machine, int ranks, int threads,
                      std::vector<std::string>& notes);
 

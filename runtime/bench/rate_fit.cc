@@ -85,10 +85,14 @@ FitError ErrorOf(const kernels::KernelRate& rate, std::span<const RateSample> sa
   return error;
 }
 
-// With so few terms, the best of all sets whose solution has no negative one is the answer.
-kernels::KernelRate FitRate(std::span<const RateSample> samples, int64_t cache_bytes) {
-  Check(!samples.empty(), "a rate of no samples");
-  kernels::KernelRate best;
+namespace {
+
+// The best of all sets of terms whose solution has no negative one and satisfies `accept`: they are
+// so few. Nothing where there is none.
+template <class Accept>
+std::optional<kernels::KernelRate> BestFit(std::span<const RateSample> samples, int64_t cache_bytes,
+                                           const Accept& accept) {
+  std::optional<kernels::KernelRate> best;
   double least = std::numeric_limits<double>::infinity();
   for (unsigned set = 1; set < 1u << kTerms; ++set) {
     const std::optional<Terms> terms = Solve(samples, cache_bytes, set);
@@ -97,11 +101,22 @@ kernels::KernelRate FitRate(std::span<const RateSample> samples, int64_t cache_b
     }
     const kernels::KernelRate rate = RateOf(*terms, cache_bytes);
     const double error = ErrorOf(rate, samples).rms;
-    if (error >= least) continue;
+    if (error >= least || !accept(rate)) continue;
     least = error;
     best = rate;
   }
   return best;
+}
+
+}  // namespace
+
+kernels::KernelRate FitRate(std::span<const RateSample> samples, int64_t cache_bytes) {
+  Check(!samples.empty(), "a rate of no samples");
+  const auto grows = [](const kernels::KernelRate& rate) {
+    return rate.s_per_flop > 0 || rate.s_per_byte > 0;
+  };
+  if (const auto best = BestFit(samples, cache_bytes, grows)) return *best;
+  return BestFit(samples, cache_bytes, [](const kernels::KernelRate&) { return true; }).value();
 }
 
 }  // namespace annulus::runtime

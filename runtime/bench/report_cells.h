@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/bench/rounds.h"
 #include "runtime/bench/statistics.h"
 #include "runtime/io/format.h"
 
@@ -21,6 +22,24 @@ inline void AddSpread(const std::string& key, const std::optional<Spread>& sprea
   json[key] = spread ? nlohmann::ordered_json(spread->median) : nullptr;
   json[key + "_min"] = spread ? nlohmann::ordered_json(spread->least) : nullptr;
   json[key + "_max"] = spread ? nlohmann::ordered_json(spread->most) : nullptr;
+}
+
+// What a pass reached of the roof of its rounds, and why that may be no measure ("": it is one).
+inline void AddRates(const std::optional<PassSummary>& speed, const std::string& caveat,
+                     nlohmann::ordered_json& json) {
+  const auto add = [&](const char* key, double PassSummary::*value) {
+    json[key] = speed ? nlohmann::ordered_json(*speed.*value) : nullptr;
+  };
+  add("gflops", &PassSummary::gflops);
+  add("roof_gflops", &PassSummary::roof_gflops);
+  add("roof_ratio", &PassSummary::roof_ratio);
+  add("roof_ratio_min", &PassSummary::roof_ratio_min);
+  add("roof_ratio_max", &PassSummary::roof_ratio_max);
+  json["roof_caveat"] = caveat;
+}
+
+inline std::string RatioCell(const std::optional<PassSummary>& speed) {
+  return speed ? fmt::format("{:.3f}", speed->roof_ratio) : "-";
 }
 
 inline std::optional<double> MedianOf(const std::optional<Spread>& spread) {

@@ -1,5 +1,5 @@
 // `annulus bench ring`: how near ring attention over P ranks comes to one process on the same
-// cores.
+// cores or, on devices, to the bare kernel on one of them.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include "parallel/communicator.h"
 #include "runtime/bench/bench_setup.h"
 #include "runtime/bench/ring_workload.h"
+#include "runtime/bench/rounds.h"
 #include "runtime/bench/statistics.h"
 
 namespace annulus::runtime {
@@ -17,21 +18,28 @@ namespace annulus::runtime {
 enum class RingBaseline : uint8_t {
   kOneProcess,  // the same attention in one process with the threads of all ranks
   kOneRank,     // the same attention on one rank alone, its time divided by the number of ranks
-  kNone,        // neither fits the memory
+  kOneDevice,   // the same on one device, its time divided by the number of devices
+  kNone,        // it does not fit the memory
 };
 
 // One pass over all ranks.
 struct RingRow {
   RingCase ring;
   int ranks = 1;
-  int threads_per_rank = 1;
+  int threads_per_rank = 1;         // or kOnDevice
+  std::optional<int> devices = {};  // that the ranks have between them; nothing on cores
   bool backward = false;
+  Clock clock = Clock::kWall;
   RingBaseline baseline = RingBaseline::kNone;
   std::optional<Spread> ms = {};           // nothing where it was only predicted
   std::optional<double> baseline_ms = {};  // as it compares: of one rank, divided already
   std::optional<Spread> efficiency = {};   // baseline over ring, of the same round
-  double exposed_comm_ms = 0;              // of the rank that stood longest
-  int64_t bytes_sent = 0;                  // by all ranks
+  // Of one rank: the ring's time over that of the same attention called straight through the kernel
+  // table, of the same round. What the driver costs.
+  std::optional<Spread> over_kernel = {};
+  std::optional<PassSummary> speed = {};  // of all ranks, beside the roof on all of them
+  double exposed_comm_ms = 0;             // of the rank that stood longest
+  int64_t bytes_sent = 0;                 // by all ranks
   int64_t predicted_bytes_sent = 0;
   std::optional<double> predicted_ms = {};  // with a machine file, as the next ones
   std::optional<double> predicted_exposed_comm_ms = {};

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "runtime/bench/bench_threads.h"
 #include "runtime/bench/chart.h"
 #include "runtime/bench/report_cells.h"
 #include "runtime/config/strategy.h"
@@ -20,6 +21,8 @@ std::string_view NameOf(RingBaseline baseline) {
       return "one process";
     case RingBaseline::kOneRank:
       return "one rank / ranks";
+    case RingBaseline::kOneDevice:
+      return "one device / devices";
     case RingBaseline::kNone:
       return "none";
   }
@@ -42,6 +45,7 @@ std::vector<std::string> Cells(const RingRow& row) {
           row.efficiency ? fmt::format("{:.1f}-{:.1f}%", 100 * row.efficiency->least,
                                        100 * row.efficiency->most)
                          : "-",
+          RatioCell(row.speed),
           row.ms ? FormatDuration(row.exposed_comm_ms / 1e3) : "-",
           FormatBytes(row.predicted_bytes_sent),
           TimeCell(row.predicted_ms),
@@ -52,7 +56,8 @@ nlohmann::ordered_json RowJson(const RingRow& row) {
   const AttentionCase& attention = row.ring.attention;
   nlohmann::ordered_json json{{"mode", "strong"},
                               {"ranks", row.ranks},
-                              {"threads_per_rank", row.threads_per_rank},
+                              {"threads_per_rank", ThreadsJson(row.threads_per_rank)},
+                              {"devices", OrNull(row.devices)},
                               {"strategy", ShortName(row.ring.parallel)},
                               {"partition", parallel::NameOf(row.ring.parallel.partition)},
                               {"n", attention.n},
@@ -63,11 +68,14 @@ nlohmann::ordered_json RowJson(const RingRow& row) {
                               {"dtype", kernels::NameOf(attention.dtype)},
                               {"mask", NameOf(attention.mask)},
                               {"pass", PassName(row.backward)}};
+  json["clock"] = NameOf(row.clock);
   json["keys_in_place"] = row.ring.sharing.on();
   AddSpread("ms", row.ms, json);
   json["baseline"] = NameOf(row.baseline);
   json["baseline_ms"] = OrNull(row.baseline_ms);
   AddSpread("efficiency", row.efficiency, json);
+  AddSpread("over_kernel", row.over_kernel, json);
+  AddRates(row.speed, Roof::Caveat(attention.dtype, row.threads_per_rank), json);
   json["predicted_ms"] = OrNull(row.predicted_ms);
   json["predicted_efficiency"] = OrNull(row.predicted_efficiency);
   json["exposed_comm_ms"] = row.ms ? nlohmann::ordered_json(row.exposed_comm_ms) : nullptr;
@@ -75,6 +83,16 @@ nlohmann::ordered_json RowJson(const RingRow& row) {
   json["bytes_sent"] = row.ms ? nlohmann::ordered_json(row.bytes_sent) : nullptr;
   json["predicted_bytes_sent"] = row.predicted_bytes_sent;
   return json;
+}
+
+// What the driver costs one rank; empty of several.
+std::string OverKernelText(const RingRow& row) {
+  if (!row.over_kernel) return "";
+  const AttentionCase& attention = row.ring.attention;
+  return fmt::format("over the bare kernel: {:.3f} ({:.3f}-{:.3f}), {}, n = {}, D = {}, {}, {}\n",
+                     row.over_kernel->median, row.over_kernel->least, row.over_kernel->most,
+                     PassName(row.backward), FormatCount(attention.n), attention.head_dim,
+                     kernels::NameOf(attention.dtype), NameOf(attention.mask));
 }
 
 std::string TitleOf(const RingRow& row) {
@@ -112,6 +130,7 @@ std::string ToText(const RingReport& report) {
                    {"ring", Align::kRight},
                    {"efficiency", Align::kRight},
                    {"from-to", Align::kRight},
+                   {"roof ratio", Align::kRight},
                    {"exposed", Align::kRight},
                    {"sent", Align::kRight},
                    {"predicted", Align::kRight},
@@ -122,11 +141,13 @@ std::string ToText(const RingReport& report) {
   const RingRow& first = report.rows.front();
   if (report.rounds > 0) {
     text += fmt::format(
-        "medians of {} rounds: the baseline ({}), then the ring on {} ranks of {} thread{}, wall "
-        "time of the slowest\n",
-        report.rounds, NameOf(first.baseline), first.ranks, first.threads_per_rank,
-        first.threads_per_rank == 1 ? "" : "s");
+        "medians of {} rounds: the roof on all ranks, the baseline ({}), then the ring on {}, {} "
+        "of "
+        "the slowest\n",
+        report.rounds, NameOf(first.baseline), RanksText(first.ranks, first.threads_per_rank),
+        NameOf(first.clock));
   }
+  for (const RingRow& row : report.rows) text += OverKernelText(row);
   if (!report.machine.empty()) text += "predicted by " + report.machine + "\n";
   std::set<std::string> keys;
   for (const RingRow& row : report.rows) keys.insert(row.ring.sharing.text);

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/bf16_products.h"
 #include "kernels/dry/dry_table.h"
+#include "runtime/bench/bench_threads.h"
 #include "runtime/bench/statistics.h"
 
 namespace annulus::runtime {
@@ -55,14 +56,21 @@ double Roof::flops() const {
   return 2 * size * size * size;
 }
 
-std::string Roof::Caveat(kernels::DType dtype) {
-  if (dtype != kernels::DType::kBF16) return "";
+std::string Roof::Caveat(kernels::DType dtype, int threads) {
+  if (dtype != kernels::DType::kBF16 || threads == kOnDevice) return "";
   const kernels::cpu::Bf16Choice choice = kernels::cpu::ChooseBf16Products();
   if (choice.products == kernels::cpu::Bf16Products::kNative) return "";
   return fmt::format(
       "the bf16 roof is f32 arithmetic on widened blocks ({}): its ratios do not say how near "
       "attention comes to bf16 arithmetic, and naive bf16 attention is built on the same products",
       choice.reason);
+}
+
+double SecondsTogether(Roof& roof, Clock clock, parallel::Communicator& group) {
+  group.Barrier();
+  std::array<double, 1> slowest{roof.Seconds(clock)};
+  group.AllReduceMax(slowest);
+  return slowest[0];
 }
 
 std::vector<std::vector<Round>> RunRounds(std::span<Contestant* const> contestants, Roof& roof,

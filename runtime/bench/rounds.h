@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/communicator.h"
 #include "runtime/bench/workload.h"
 
 namespace annulus::runtime {
@@ -21,14 +22,19 @@ class Roof {
   double Seconds(Clock clock);
   double flops() const;
 
-  // Why products of `dtype` are no measure of this machine's arithmetic in it; "": they are one.
-  static std::string Caveat(kernels::DType dtype);
+  // Why products of `dtype` on cores (or kOnDevice) are no measure of their arithmetic in it; "":
+  // they are one.
+  static std::string Caveat(kernels::DType dtype, int threads);
 
  private:
   Arena arena_;
   kernels::Kernels kernels_;
   std::array<kernels::View, 3> matrices_;  // the last one is the product
 };
+
+// Of the slowest of the ranks of `group`, which all multiply at once, each by its own roof.
+// Collective.
+double SecondsTogether(Roof& roof, Clock clock, parallel::Communicator& group);
 
 // One round of one contestant.
 struct Round {

@@ -7,6 +7,7 @@
 
 #include "parallel/communicator.h"
 #include "runtime/bench/bench_setup.h"
+#include "runtime/bench/rounds.h"
 #include "runtime/bench/statistics.h"
 
 namespace annulus::runtime {
@@ -16,14 +17,17 @@ struct ScalingRow {
   ScalingMode mode{};
   int ranks = 1;
   int64_t n = 0;
-  std::string strategy = {};      // as in "hybrid 2 x 4"
-  double flops = 0;               // of the model, over all ranks, recomputation included
-  std::optional<Spread> ms = {};  // nothing where it was only predicted
+  std::string strategy = {};        // as in "hybrid 2 x 4"
+  std::optional<int> devices = {};  // that these ranks have between them; nothing on cores
+  double flops = 0;                 // of the model, over all ranks, recomputation included
+  std::optional<Spread> ms = {};    // nothing where it was only predicted
   // The rate of FLOPs for each rank over that of one rank, both of the same round: at a fixed
   // sequence t(1) / (P t(P)); where the sequence grows, its attention's quadratic work is counted.
+  // For each device instead where ranks share them: more ranks do not make more devices.
   std::optional<Spread> efficiency = {};
-  double exposed_comm_ms = 0;  // of the rank that stood longest
-  int64_t bytes_sent = 0;      // by all ranks
+  std::optional<PassSummary> speed = {};  // of all ranks, beside the roof on all of them
+  double exposed_comm_ms = 0;             // of the rank that stood longest
+  int64_t bytes_sent = 0;                 // by all ranks
   int64_t predicted_bytes_sent = 0;
   std::optional<double> predicted_ms = {};  // with a machine file, as the next ones
   std::optional<double> predicted_exposed_comm_ms = {};
@@ -31,11 +35,12 @@ struct ScalingRow {
 };
 
 struct ScalingReport {
-  std::vector<ScalingRow> rows;  // by mode, then ranks
-  int threads_per_rank = 1;
-  std::string partition;  // as parallel.partition names it
-  int64_t rounds = 0;     // 0: predicted only
-  std::string machine;    // name and file of the machine; "": none
+  std::vector<ScalingRow> rows;                 // by mode, then ranks
+  int threads_per_rank = 1;                     // or kOnDevice
+  kernels::DType dtype = kernels::DType::kF32;  // of the model
+  std::string partition;                        // as parallel.partition names it
+  int64_t rounds = 0;                           // 0: predicted only
+  std::string machine;                          // name and file of the machine; "": none
   std::vector<std::string> notes;
 };
 

@@ -139,10 +139,11 @@ void FitRoom(const kernels::KernelTable& table, const MachineModel* machine,
   if (shared && !scaling.sharing.on()) Forecast(table, machine, scaling);
 }
 
-StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
+StepSample MeasureStep(const ScalingCase& scaling, kernels::KernelTable& table, Roof& roof,
                        parallel::Communicator& group) {
   group.ShareMemory(scaling.sharing.nodes);
-  Arena arena(SizeOf(scaling, table, group), nullptr, group);
+  const ArenaSize size = SizeOf(scaling, table, group);
+  Arena arena(size, table.ReserveTensorMemory(size.bytes), group);
   Program program(scaling.config, scaling.shape,
                   {.table = table, .memory = arena, .world = group, .context = group});
   program.Initialize();
@@ -153,15 +154,22 @@ StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
                      kernels::View labels) { return random.Load(range, shape, tokens, labels); });
   };
   step(0);
+  const double roof_s = SecondsTogether(roof, Clock::kWall, group);
   group.Barrier();
   const parallel::CommCounters before = group.all_counters();
-  const double seconds = SecondsOf(Clock::kWall, [&] { step(1); });
+  const double seconds = SecondsOf(Clock::kWall, [&] {
+    step(1);
+    table.Wait();
+  });
   const parallel::CommCounters after = group.all_counters();
   std::array<double, 2> slowest{1e3 * seconds, after.wait_ms - before.wait_ms};
   std::array<double, 1> sent{static_cast<double>(after.bytes_sent - before.bytes_sent)};
   group.AllReduceMax(slowest);
   group.AllReduceSum(sent);
-  return {.ms = slowest[0], .exposed_ms = slowest[1], .bytes_sent = static_cast<int64_t>(sent[0])};
+  return {.roof_s = roof_s,
+          .ms = slowest[0],
+          .exposed_ms = slowest[1],
+          .bytes_sent = static_cast<int64_t>(sent[0])};
 }
 
 }  // namespace annulus::runtime

@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include "kernels/cpu/cpu_table.h"
+#include "kernels/base/kernel_table.h"
 #include "parallel/communicator.h"
 #include "runtime/bench/scaling_bench.h"
 #include "runtime/model/decoder_shape.h"
@@ -31,6 +31,7 @@ void Forecast(const kernels::KernelTable& table, const MachineModel* machine, Sc
 
 // What one step took, on the rank that took longest.
 struct StepSample {
+  double roof_s = 0;  // right before
   double ms = 0;
   double exposed_ms = 0;
   int64_t bytes_sent = 0;  // by all ranks
@@ -41,8 +42,9 @@ struct StepSample {
 void FitRoom(const kernels::KernelTable& table, const MachineModel* machine,
              parallel::Communicator& group, ScalingCase& scaling);
 
-// Two steps by the ranks of `group`, who are the case's; the second is measured. Collective.
-StepSample MeasureStep(const ScalingCase& scaling, kernels::CpuTable& table,
+// A step by the ranks of `group`, who are the case's, after one that is not counted and `roof`,
+// which computes by `table` too. Collective.
+StepSample MeasureStep(const ScalingCase& scaling, kernels::KernelTable& table, Roof& roof,
                        parallel::Communicator& group);
 
 }  // namespace annulus::runtime

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "runtime/bench/bench_threads.h"
 #include "runtime/bench/chart.h"
 #include "runtime/bench/report_cells.h"
 #include "runtime/io/format.h"
@@ -26,6 +27,7 @@ std::vector<std::string> Cells(const ScalingRow& row) {
                                FormatDuration(row.ms->most / 1e3))
                  : "-",
           PercentCell(MedianOf(row.efficiency)),
+          RatioCell(row.speed),
           row.ms ? FormatDuration(row.exposed_comm_ms / 1e3) : "-",
           FormatBytes(row.predicted_bytes_sent),
           TimeCell(row.predicted_ms),
@@ -36,13 +38,15 @@ std::vector<std::string> Cells(const ScalingRow& row) {
 Json RowJson(const ScalingReport& report, const ScalingRow& row) {
   Json json{{"mode", NameOf(row.mode)},
             {"ranks", row.ranks},
-            {"threads_per_rank", report.threads_per_rank},
+            {"threads_per_rank", ThreadsJson(report.threads_per_rank)},
+            {"devices", OrNull(row.devices)},
             {"strategy", row.strategy},
             {"partition", report.partition},
             {"n", row.n},
             {"flops", row.flops}};
   AddSpread("ms", row.ms, json);
   AddSpread("efficiency", row.efficiency, json);
+  AddRates(row.speed, Roof::Caveat(report.dtype, report.threads_per_rank), json);
   json["predicted_ms"] = OrNull(row.predicted_ms);
   json["predicted_efficiency"] = OrNull(row.predicted_efficiency);
   json["exposed_comm_ms"] = row.ms ? Json(row.exposed_comm_ms) : Json(nullptr);
@@ -77,6 +81,7 @@ std::string ToText(const ScalingReport& report) {
                    {"step", Align::kRight},
                    {"from-to", Align::kRight},
                    {"efficiency", Align::kRight},
+                   {"roof ratio", Align::kRight},
                    {"exposed", Align::kRight},
                    {"sent", Align::kRight},
                    {"predicted", Align::kRight},
@@ -87,9 +92,9 @@ std::string ToText(const ScalingReport& report) {
       table.ToString() +
       "\nefficiency: FLOPs per second and rank over those of one rank; weak: n grows with ranks\n";
   if (report.rounds > 0) {
-    text += fmt::format("medians of {} rounds, {} thread{} a rank, wall time of the slowest rank\n",
-                        report.rounds, report.threads_per_rank,
-                        report.threads_per_rank == 1 ? "" : "s");
+    const int threads = report.threads_per_rank;
+    text += fmt::format("medians of {} rounds, {}, wall time of the slowest rank\n", report.rounds,
+                        threads == kOnDevice ? "on devices" : ThreadsText(threads) + " a rank");
   }
   if (!report.machine.empty()) text += "predicted by " + report.machine + "\n";
   for (const std::string& note : report.notes) text += "note: " + note + "\n";

@@ -11,7 +11,8 @@ enum class Clock : uint8_t {
   kWall,
 };
 
-// Threads of one team have no common CPU time that means anything: they wait for one another.
+// Threads of one team have no common CPU time that means anything: they wait for one another. Nor
+// has a device (kOnDevice), for whose work the host's thread waits.
 constexpr Clock ClockOf(int threads) { return threads == 1 ? Clock::kThreadCpu : Clock::kWall; }
 
 // As in "thread CPU time".

@@ -6,9 +6,9 @@
 #include <set>
 
 #include "kernels/base/error.h"
-#include "kernels/cpu/cpu_table.h"
 #include "runtime/bench/mlp_workload.h"
 #include "runtime/io/format.h"
+#include "runtime/machine/device_table.h"
 
 namespace annulus::runtime {
 namespace {
@@ -28,11 +28,12 @@ T OnlyOne(const std::vector<T>& values, std::string_view option) {
 
 class WallBench {
  public:
-  WallBench(const BenchOptions& bench, const Progress& progress)
+  WallBench(const BenchOptions& bench, const Progress& progress, const DeviceOptions& device)
       : bench_(bench),
         progress_(progress),
         threads_(OnlyOne(bench.threads, "threads")),
-        table_(threads_),
+        owned_table_(MakeDeviceTable(device, {.threads = threads_})),
+        table_(*owned_table_),
         roof_(table_, OnlyOne(bench.dtype, "dtype"), bench.roof_size) {
     const auto ends = std::minmax_element(bench.n.begin(), bench.n.end());
     report_.shape = ShapeAt(bench.n.empty() ? kFirst : *ends.first);
@@ -103,7 +104,7 @@ class WallBench {
     for (const WallPart part : {WallPart::kMlp, WallPart::kFused, WallPart::kNaive}) {
       if (!Wanted(part) || left_out_.contains(part)) continue;
       if (part == WallPart::kNaive) expected += ExpectedSeconds(part);
-      std::string problem = MemoryProblem(bench_, FootprintOf(Make(part, shape), table_));
+      std::string problem = MemoryProblem(bench_, FootprintOf(Make(part, shape), table_), table_);
       if (problem.empty() && expected > seconds_left) {
         problem = fmt::format("would end after bench.time_s = {} s", bench_.time_s);
       }
@@ -152,7 +153,8 @@ class WallBench {
   const BenchOptions& bench_;
   const Progress& progress_;
   int threads_;
-  kernels::CpuTable table_;
+  std::unique_ptr<kernels::KernelTable> owned_table_;
+  kernels::KernelTable& table_;
   Roof roof_;
   int64_t last_ = 0;                    // n
   std::map<WallPart, double> seconds_;  // that all rounds took at the last n
@@ -206,8 +208,9 @@ std::optional<double> WallReport::Crossover(WallPart part) const {
   return runtime::Crossover(both.part, both.mlp);
 }
 
-WallReport RunWallBench(const BenchOptions& bench, const Progress& progress) {
-  return WallBench(bench, progress).Run();
+WallReport RunWallBench(const BenchOptions& bench, const Progress& progress,
+                        const DeviceOptions& device) {
+  return WallBench(bench, progress, device).Run();
 }
 
 }  // namespace annulus::runtime

@@ -29,7 +29,7 @@ struct WallRow {
 
 struct WallReport {
   AttentionCase shape;  // of the largest n
-  int threads = 1;
+  int threads = 1;      // or kOnDevice
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int64_t rounds = 0;
@@ -50,8 +50,9 @@ struct WallReport {
 };
 
 // Doubles n from the least to the greatest of bench.n (by default 1024 to 65536). A part that
-// outgrows bench.memory_bytes or bench.time_s is left out from there on. `bench` is resolved.
-// Throws ConfigError where another list has more than one entry.
-WallReport RunWallBench(const BenchOptions& bench, const Progress& progress);
+// outgrows bench.memory_bytes or bench.time_s is left out from there on. `bench` is resolved for
+// `device`. Throws ConfigError where another list has more than one entry.
+WallReport RunWallBench(const BenchOptions& bench, const Progress& progress,
+                        const DeviceOptions& device = {});
 
 }  // namespace annulus::runtime

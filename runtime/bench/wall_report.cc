@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/bench/chart.h"
+#include "runtime/bench/report_cells.h"
 #include "runtime/io/format.h"
 
 namespace annulus::runtime {
@@ -45,27 +46,23 @@ nlohmann::ordered_json Optional(const std::optional<double>& value) {
 
 nlohmann::ordered_json RowJson(const WallReport& report, const WallRow& row) {
   const AttentionCase& shape = report.shape;
-  return {{"n", row.n},
-          {"batch", shape.batch},
-          {"heads", shape.heads},
-          {"kv_heads", shape.kv_heads},
-          {"head_dim", shape.head_dim},
-          {"dtype", kernels::NameOf(shape.dtype)},
-          {"mask", NameOf(shape.mask)},
-          {"threads", report.threads},
-          {"part", NameOf(row.part)},
-          {"forward_ms", row.forward_ms},
-          {"backward_ms", row.backward_ms},
-          {"ms", row.both.ms},
-          {"gflops", row.both.gflops},
-          {"roof_gflops", row.both.roof_gflops},
-          {"roof_ratio", row.both.roof_ratio},
-          {"roof_ratio_min", row.both.roof_ratio_min},
-          {"roof_ratio_max", row.both.roof_ratio_max},
-          {"roof_caveat", Roof::Caveat(shape.dtype)},
-          {"rounds", report.rounds},
-          {"clock", NameOf(ClockOf(report.threads))},
-          {"peak_bytes", row.activation_bytes}};
+  nlohmann::ordered_json json{{"n", row.n},
+                              {"batch", shape.batch},
+                              {"heads", shape.heads},
+                              {"kv_heads", shape.kv_heads},
+                              {"head_dim", shape.head_dim},
+                              {"dtype", kernels::NameOf(shape.dtype)},
+                              {"mask", NameOf(shape.mask)},
+                              {"threads", ThreadsJson(report.threads)},
+                              {"part", NameOf(row.part)},
+                              {"forward_ms", row.forward_ms},
+                              {"backward_ms", row.backward_ms},
+                              {"ms", row.both.ms}};
+  AddRates(row.both, Roof::Caveat(shape.dtype, report.threads), json);
+  json["rounds"] = report.rounds;
+  json["clock"] = NameOf(ClockOf(report.threads));
+  json["peak_bytes"] = row.activation_bytes;
+  return json;
 }
 
 ChartSeries SeriesOf(WallPart part, std::vector<Point> points) {
@@ -93,14 +90,14 @@ std::string ToText(const WallReport& report) {
                  ExponentText(report.Memory(part))});
   }
   std::string text =
-      fmt::format("{} heads of size {}, {}, {} mask, beside an MLP of {} x {}; {} thread{}, {}\n\n",
+      fmt::format("{} heads of size {}, {}, {} mask, beside an MLP of {} x {}; {}, {}\n\n",
                   report.shape.heads, report.shape.head_dim, kernels::NameOf(report.shape.dtype),
                   NameOf(report.shape.mask), report.hidden_size, report.intermediate_size,
-                  report.threads, report.threads == 1 ? "" : "s", NameOf(ClockOf(report.threads))) +
+                  ThreadsText(report.threads), NameOf(ClockOf(report.threads))) +
       table.ToString() + "\n" + fits.ToString() + "\n";
   for (const WallPart part : kAttentions) text += CrossoverText(report, part);
   for (const std::string& skipped : report.skipped) text += "left out: " + skipped + "\n";
-  const std::string caveat = Roof::Caveat(report.shape.dtype);
+  const std::string caveat = Roof::Caveat(report.shape.dtype, report.threads);
   if (!caveat.empty()) text += "warning: " + caveat + "\n";
   return text + "ended: " + report.stopped + "\n";
 }

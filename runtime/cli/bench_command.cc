@@ -3,13 +3,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "kernels/base/error.h"
 #include "runtime/bench/attention_report.h"
 #include "runtime/bench/calibration.h"
 #include "runtime/bench/ring_report.h"
 #include "runtime/bench/scaling_report.h"
 #include "runtime/bench/wall_report.h"
 #include "runtime/cli/machine_rows.h"
+#include "runtime/config/validate.h"
 #include "runtime/machine/machine_file.h"
 #include "runtime/report/report_files.h"
 
@@ -19,8 +19,11 @@ namespace {
 void ShowProgress(const std::string& what) { std::fprintf(stderr, "measuring %s\n", what.c_str()); }
 
 // What every benchmark does before it measures.
-BenchOptions Prepare(const RunConfig& config) {
-  BenchOptions bench = ResolveBench(config.bench);
+BenchOptions Prepare(const RunConfig& given) {
+  RunConfig config = given;
+  ResolveDevice(config);
+  BenchOptions bench = ResolveBench(config.bench, config.device.kind);
+  if (config.device.kind != DeviceKind::kCpu) return bench;
   for (const std::string& advice : ThreadAdvice(bench)) {
     std::fprintf(stderr, "warning: %s\n", advice.c_str());
   }
@@ -43,9 +46,6 @@ template <class Report>
 int RunOverRanks(const RunConfig& config, Job& job, std::string_view name,
                  Report (*measure)(const RunConfig&, parallel::Communicator&, const Progress&),
                  Report (*forecast)(const RunConfig&)) {
-  if (config.device.kind != DeviceKind::kCpu) {
-    ThrowConfigError("bench {} measures cores; leave device.kind out", name);
-  }
   if (config.bench.dry) return job.speaks() ? Publish(config, name, forecast(config)) : 0;
   job.RunRanks(config, [&](parallel::Communicator& world) {
     const Report report = measure(config, world, ShowProgress);
@@ -64,7 +64,7 @@ int RunBenchAttention(const RunConfig& config, Job& job) {
 
 int RunBenchWall(const RunConfig& config, Job& job) {
   if (!job.speaks()) return 0;
-  return Publish(config, "wall", RunWallBench(Prepare(config), ShowProgress));
+  return Publish(config, "wall", RunWallBench(Prepare(config), ShowProgress, config.device));
 }
 
 int RunBenchRing(const RunConfig& config, Job& job) {

@@ -246,7 +246,7 @@ std::vector<Option> Bench() {
       OPTION(bench.implementation, ListOf{methods},
              "fused, or naive: with the n x n matrices written out"),
       OPTION(bench.threads, (ListOf{Whole<int>{"THREADS", 0, kMostThreads}}),
-             "threads that compute; 0: the cores this process may use"),
+             "threads that compute; 0: the cores this process may use; of cores alone"),
       OPTION(bench.heads, Count("HEADS", 1, 1 << 16), "query heads"),
       OPTION(bench.kv_heads, Count("HEADS", 0, 1 << 16), "key/value heads; 0: heads"),
       OPTION(bench.batch, Count("SEQUENCES", 1, 1 << 16), "sequences at once"),
@@ -257,13 +257,21 @@ std::vector<Option> Bench() {
           "width of the MLP that wall sets beside attention; 0: 8/3 of heads * head_dim, rounded "
           "up to a multiple of 64"),
       OPTION(bench.repetitions, Count("ROUNDS", 1, 1 << 20), "rounds that a median is taken over"),
-      OPTION(bench.roof_size, Count("ROWS", 1, 1 << 15),
-             "rows and columns of the matrix product that is the roof"),
+      OPTION(bench.roof_size, Count("ROWS", 0, 1 << 15),
+             "rows and columns of the matrix product that is the roof; 0: 2048, on a GPU 8192"),
       OPTION(bench.memory_bytes, Bytes{},
              "most memory of one implementation; what needs more is left out; 0: half of what is "
              "free"),
       OPTION(bench.time_s, (Real{"SECONDS", 0, false, kMostSeconds}),
              "wall leaves out what would end later than this"),
+      OPTION(
+          bench.sizes,
+          (Names<CallSizes>{{{"auto", CallSizes::kAuto},
+                             {"small", CallSizes::kSmall},
+                             {"large", CallSizes::kLarge},
+                             {"least", CallSizes::kLeast}}}),
+          "calls that calibrate times: those of small models, of large ones, or the least, which "
+          "try the command and say nothing of the machine; auto: small on cores, large on a GPU"),
       OPTION(bench.mode,
              (ListOf{Names<ScalingMode>{
                  {{"strong", ScalingMode::kStrong}, {"weak", ScalingMode::kWeak}}}}),

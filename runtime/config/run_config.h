@@ -190,6 +190,14 @@ enum class AttentionMethod : uint8_t { kFused, kNaive };
 enum class ScalingMode : uint8_t { kStrong, kWeak };
 
 // One attention, over every combination of the lists.
+// How large the calls are that `annulus bench calibrate` times.
+enum class CallSizes : uint8_t {
+  kAuto,   // small on cores, large on devices
+  kSmall,  // of models that cores train
+  kLarge,  // of models that fill a device
+  kLeast,  // so small that the rates mean nothing, to try the command
+};
+
 struct BenchOptions {
   std::vector<int64_t> n;  // tokens of a sequence; empty: the benchmark's own
   std::vector<int64_t> head_dim = {64};
@@ -203,9 +211,10 @@ struct BenchOptions {
   int64_t window = 0;             // tokens; 0: n / 8
   int64_t intermediate_size = 0;  // of the MLP beside attention; 0: 8/3 of heads * head_dim
   int64_t repetitions = 5;
-  int64_t roof_size = 2048;  // rows and columns of the product that is the roof
+  int64_t roof_size = 0;     // rows and columns of the product that is the roof; 0: by the device
   int64_t memory_bytes = 0;  // 0: half of what is free
   double time_s = 120;       // of bench wall
+  CallSizes sizes = CallSizes::kAuto;
   std::vector<ScalingMode> mode = {ScalingMode::kStrong, ScalingMode::kWeak};
   bool dry = false;  // predict, measure nothing
 

@@ -171,17 +171,21 @@ void ResolveSharedMemory(const DeviceOptions& device, ParallelOptions& parallel)
 
 void Validate(RunConfig& config, int world_size) {
   Check(world_size >= 1, "a run of {} ranks", world_size);
-  CheckTransport(config);
+  ResolveDevice(config);
   ResolveModel(config.model);
   CheckData(config);
   CheckSchedule(config.train);
   ResolveParallel(config.parallel, config.ranks, world_size);
   CheckBatch(config.train, config.parallel, world_size);
-  ResolveSharedMemory(config.device, config.parallel);
   ResolveStrategy(config.parallel, config.model.num_attention_heads);
   CheckOptimizer(config.optimizer, config.train.steps);
   ResolveAttention(config.attention);
+}
+
+void ResolveDevice(RunConfig& config) {
+  CheckTransport(config);
   CheckDevice(config.device);
+  ResolveSharedMemory(config.device, config.parallel);
 }
 
 }  // namespace annulus::runtime

@@ -14,4 +14,8 @@ namespace annulus::runtime {
 // Requires world_size >= 1. Idempotent.
 void Validate(RunConfig& config, int world_size);
 
+// The part of it that concerns device.kind and what goes with it: tf32, the transport, and memory
+// that ranks share, which is off where tensors are a device's.
+void ResolveDevice(RunConfig& config);
+
 }  // namespace annulus::runtime

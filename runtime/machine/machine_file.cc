@@ -145,7 +145,7 @@ void ReadMachineSection(Section& section, MachineModel& machine) {
   machine.name = section.Text("name");
   machine.source = section.Text("source");
   machine.ranks = section.Whole("ranks", 1, 1);
-  machine.threads_per_rank = section.Whole("threads_per_rank", 1, 1);
+  machine.threads_per_rank = section.Whole("threads_per_rank", 0, 1);
   machine.network.ranks_per_node = section.Whole("ranks_per_node", 0, 0);
 }
 

@@ -13,7 +13,7 @@ struct MachineModel {
   std::string name;          // of the device, as in "NVIDIA H100 SXM"
   std::string source;        // where the numbers come from
   int ranks = 1;             // that ran at once when they were taken
-  int threads_per_rank = 1;  // of each of these
+  int threads_per_rank = 1;  // of each of these; 0: a device computes
   kernels::ComputeRates compute;
   parallel::NetworkRates network;
   bool has_within_node = false;

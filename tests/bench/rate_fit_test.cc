@@ -69,6 +69,20 @@ TEST(FitRate, HasNoNegativeRates) {
   EXPECT_GT(ErrorOf(rate, samples).greatest, 0);
 }
 
+// Launches that outlast their work would be best explained by an overhead alone.
+TEST(FitRate, AlwaysGrowsWithTheWork) {
+  std::vector<RateSample> samples;
+  for (const double bytes : {1e3, 2e3, 4e3}) {
+    samples.push_back({.flops = 2 * bytes, .bytes = bytes, .seconds = 1e-5 - 1e-10 * bytes});
+  }
+  for (const int64_t cache_bytes : {0, 1500}) {
+    const kernels::KernelRate rate = FitRate(samples, cache_bytes);
+    EXPECT_GT(rate.s_per_flop + rate.s_per_byte, 0) << cache_bytes;
+  }
+  const RateSample nothing{.seconds = 3};
+  EXPECT_NEAR(FitRate({&nothing, 1}).overhead_s, 3, 1e-9);
+}
+
 TEST(FitRate, OfOneSampleIsThatSample) {
   const RateSample sample{.bytes = 100, .seconds = 3};
   const kernels::KernelRate rate = FitRate({&sample, 1});

@@ -27,6 +27,7 @@ RunConfig Tiny() {
   config.bench.heads = 4;
   config.bench.kv_heads = 2;
   config.bench.repetitions = 2;
+  config.bench.roof_size = 32;
   config.device.threads = 1;
   config.parallel.shared_memory = SharedMemory::kOff;
   return config;
@@ -66,6 +67,26 @@ TEST(RingBench, SendsWhatItPredicts) {
       }
     }
   }
+}
+
+TEST(RingBench, OneRankIsSetBesideTheBareKernel) {
+  const RingReport one = Measure(Tiny(), 1);
+  ASSERT_EQ(one.rows.size(), 4u);
+  for (const RingRow& row : one.rows) {
+    ASSERT_TRUE(row.over_kernel && row.efficiency && row.speed);
+    EXPECT_GT(row.over_kernel->least, 0);
+    EXPECT_NEAR(row.over_kernel->least, 1 / row.efficiency->most, 1e-9);
+    EXPECT_GT(row.speed->roof_ratio, 0);
+    EXPECT_EQ(row.clock, Clock::kThreadCpu);
+    EXPECT_FALSE(row.devices.has_value());
+  }
+  EXPECT_THAT(ToText(one), HasSubstr("over the bare kernel: "));
+  const RingReport two = Measure(Tiny(), 2);
+  for (const RingRow& row : two.rows) {
+    EXPECT_FALSE(row.over_kernel.has_value());
+    EXPECT_EQ(row.clock, Clock::kWall);
+  }
+  EXPECT_TRUE(ToJson(two).at("rows").at(0).at("over_kernel").is_null());
 }
 
 TEST(RingBench, MeasuresEveryStrategyThatIsLeftOpen) {
@@ -178,7 +199,7 @@ TEST(RingBench, ReportsHaveTheirKeys) {
   const auto& row = json.at("rows").at(1);
   for (const char* key :
        {"ms", "efficiency", "predicted_ms", "exposed_comm_ms", "bytes_sent", "predicted_bytes_sent",
-        "predicted_exposed_comm_ms", "ms_min", "ms_max"}) {
+        "predicted_exposed_comm_ms", "ms_min", "ms_max", "gflops", "roof_gflops", "roof_ratio"}) {
     EXPECT_TRUE(row.at(key).is_number()) << key;
   }
   EXPECT_EQ(row.at("mode"), "strong");
@@ -186,6 +207,7 @@ TEST(RingBench, ReportsHaveTheirKeys) {
   EXPECT_EQ(row.at("partition"), "zigzag");
   EXPECT_EQ(row.at("pass"), "backward");
   EXPECT_EQ(row.at("threads_per_rank"), 1);
+  EXPECT_TRUE(row.at("devices").is_null());
   EXPECT_THAT(ToText(report), HasSubstr("predicted by slow ("));
   EXPECT_EQ(CountTags(ParseXml(ToSvg(report)), "polyline"), 4u);
 }

@@ -27,6 +27,7 @@ RunConfig Tiny() {
   config.model.intermediate_size = 48;
   config.train.sequence_length = 60;
   config.bench.repetitions = 2;
+  config.bench.roof_size = 32;
   config.device.threads = 1;
   return config;
 }
@@ -61,7 +62,8 @@ TEST(ScalingBench, GoesThroughPowersOfTwoAndAllRanksInBothModes) {
   }
   EXPECT_EQ(report.rows[0].flops, report.rows[1].flops);
   EXPECT_GT(report.rows[4].flops, 2 * report.rows[3].flops);  // attention's work is quadratic
-  EXPECT_THAT(report.notes, Contains(HasSubstr("holds for 2 ranks of 1 thread, not for 3 of 1")));
+  EXPECT_THAT(report.notes,
+              Contains(HasSubstr("holds for 2 ranks of 1 thread, not for 3 ranks of 1 thread")));
 }
 
 // One rank has nothing to spread; where the strategy is left open, each number of ranks takes the

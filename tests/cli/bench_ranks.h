@@ -16,7 +16,8 @@ inline void ExpectRingAndScalingRun(const Arguments& ranks, const Launcher& laun
                                         "[attention_backward f32 64]\ngflops = 1\n"
                                         "[elementwise f32]\ngbytes_per_s = 1\n"
                                         "[within_node]\ngbytes_per_s = 1\n");
-  const Arguments common = Words("--device.threads 1 --bench.repetitions 2 --machine " + machine);
+  const Arguments common =
+      Words("--device.threads 1 --bench.repetitions 2 --bench.roof_size 32 --machine " + machine);
   const Outcome first = RunAnnulus(Arguments{"bench", "ring", "--json", ring} + common + ranks +
                                        Words("--bench.n 100 --bench.head_dim 16 --bench.heads 2"),
                                    launcher);

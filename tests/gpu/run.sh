@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Verifies annulus on a machine with one GPU and measures its attention beside PyTorch's: one JSON and
-# one Markdown table for docs/results/. The machine needs a driver, CUDA's libraries (the toolkit's, or
+# Verifies annulus on a machine with one GPU and measures it: the ring's driver beside the bare kernel,
+# the rates of the GPU, attention beside an MLP and beside PyTorch's. One JSON file and one of Markdown
+# tables for docs/results/. The machine needs a driver, CUDA's libraries (the toolkit's, or
 # those that PyTorch brings) and python3; PyTorch only for the comparison. No network, no packages.
-# Usage: bash tests/gpu/run.sh [--pack DIRECTORY] [--out DIRECTORY] [--quick] [--only STEP...]
+# Usage: bash tests/gpu/run.sh [--pack DIRECTORY] [--out DIRECTORY] [--quick] [--smoke] [--only STEP...]
+# --smoke: sizes so small that an emulated GPU runs them, to try this; run_test.py does.
 # --pack: what tests/gpu/pack.sh gathered, perhaps elsewhere; built here where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

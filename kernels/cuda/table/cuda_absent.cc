@@ -13,6 +13,8 @@ std::string CudaProblem() {
 
 std::vector<CudaDeviceFacts> CudaDevices() { return {}; }
 
+std::string CudaDevicePlace() { throw ConfigError(CudaProblem()); }
+
 std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions&) {
   throw ConfigError(CudaProblem());
 }

@@ -1,5 +1,7 @@
 #include "kernels/cuda/cuda_table.h"
 
+#include <array>
+
 #include "kernels/base/error.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/table/cuda_kernel_table.h"
@@ -31,6 +33,15 @@ std::vector<CudaDeviceFacts> CudaDevices() {
                        .memory_bytes = device.memory_bytes});
   }
   return devices;
+}
+
+std::string CudaDevicePlace() {
+  std::array<char, 32> bus{};
+  cuda::CheckCuda(
+      cudaDeviceGetPCIBusId(bus.data(), static_cast<int>(bus.size()), cuda::CurrentDevice()),
+      "cudaDeviceGetPCIBusId");
+  const std::string device = cuda::DescribeCurrentDevice();
+  return fmt::format("{}, GPU {}", device.substr(device.find(", ") + 2), bus.data());
 }
 
 std::unique_ptr<KernelTable> CreateCudaTable(const CudaTableOptions& options) {

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "tests/cli/annulus_command.h"
+#include "tests/cuda/table/emulated_command.h"
 
 namespace annulus::runtime {
 namespace {
@@ -11,14 +11,6 @@ namespace {
 using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
-
-Outcome RunEmulated(const Arguments& arguments, const std::string& emulator = "",
-                    const Launcher& launcher = {}) {
-  Variables variables = launcher.variables;
-  variables["ANNULUS_EMULATOR"] = emulator;
-  return RunCommandLine(launcher.command + Arguments{ANNULUS_EMULATED_PROGRAM} + arguments,
-                        variables);
-}
 
 class EmulatedCommand : public testing::Test {
  protected:
