@@ -39,6 +39,18 @@ bool AttendsTo(const kernels::Mask& mask, const Positions& queries, const Positi
   return false;
 }
 
+constexpr int kNever = -1;
+
+// The last step in which each of the groups attends, or kNever.
+std::vector<int> LastSteps(const std::vector<std::vector<size_t>>& attending_by_step,
+                           size_t groups) {
+  std::vector<int> last(groups, kNever);
+  for (size_t step = 0; step < attending_by_step.size(); ++step) {
+    for (const size_t g : attending_by_step[step]) last[g] = static_cast<int>(step);
+  }
+  return last;
+}
+
 }  // namespace
 
 RingAttention::RingAttention(kernels::Kernels& kernels, kernels::StackMemory& memory,
@@ -123,6 +135,15 @@ std::vector<size_t> RingAttention::Attending(const std::vector<Group>& groups,
   return attending;
 }
 
+std::vector<std::vector<size_t>> RingAttention::AttendingByStep(
+    const std::vector<Group>& groups) const {
+  std::vector<std::vector<size_t>> attending;
+  for (const ScheduleStep& step : schedule_.steps) {
+    attending.push_back(Attending(groups, KeysOf(step).positions));
+  }
+  return attending;
+}
+
 void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView kv, View out,
                             View lse) {
   MemoryScope scope(memory_);
@@ -132,25 +153,34 @@ void RingAttention::Forward(const AttentionShape& shape, ConstView q, ConstView 
     attentions.push_back(
         kernels_.AttentionForwardBegin(ProblemOf(shape, group, q.dtype), group.Of(q)));
   }
+  const auto outputs = [&](size_t g) {
+    return kernels::AttentionOutputs{groups[g].Of(out), groups[g].Of(lse)};
+  };
   Attendant attendant(context_);
   for (auto& attention : attentions) attention.meanwhile = attendant.meanwhile();
   BlockExchange blocks({kernels_, context_, schedule_.keys, Cargo::kKeys}, memory_, kv);
   const int steps = static_cast<int>(schedule_.steps.size());
+  const std::vector<std::vector<size_t>> attending = AttendingByStep(groups);
+  const std::vector<int> last = LastSteps(attending, groups.size());
   for (int step = 0; step < steps; ++step) {
     const ScheduleStep& plan = schedule_.steps[static_cast<size_t>(step)];
     const StepWatch watch(context_, Pass::kForward, step, plan.kv_owner);
     blocks.Wait(step);
     blocks.Start(step);
     const Keys keys = KeysOf(plan);
-    for (const size_t g : Attending(groups, keys.positions)) {
-      kernels_.AttentionForwardFold(attentions[g],
-                                    BlockOf(shape, groups[g], keys, blocks.At(plan.keys)));
+    for (const size_t g : attending[static_cast<size_t>(step)]) {
+      const KeyBlock block = BlockOf(shape, groups[g], keys, blocks.At(plan.keys));
+      if (step == last[g]) {
+        kernels_.AttentionForwardLast(attentions[g], block, outputs(g));
+      } else {
+        kernels_.AttentionForwardFold(attentions[g], block);
+      }
     }
     attendant.Finish();
     blocks.Return();
   }
   for (size_t g = 0; g < groups.size(); ++g) {
-    kernels_.AttentionForwardFinish(attentions[g], groups[g].Of(out), groups[g].Of(lse));
+    if (last[g] == kNever) kernels_.AttentionForwardFinish(attentions[g], outputs(g));
   }
   const StepWatch watch(context_, Pass::kForward, steps, kNobody);
   blocks.Wait(steps);

@@ -108,6 +108,8 @@ class RingAttention {
   // The groups of which any local query attends to any key of `keys`, by index.
   std::vector<size_t> Attending(const std::vector<Group>& groups,
                                 const kernels::Positions& keys) const;
+  // By step, the groups that attend in it.
+  std::vector<std::vector<size_t>> AttendingByStep(const std::vector<Group>& groups) const;
   Schedule ScheduleOf(const ScheduleSpec& spec) const;
 
   kernels::Kernels& kernels_;

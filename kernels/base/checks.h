@@ -72,6 +72,11 @@ inline void CheckKeys(const AttentionProblem& p, const KeyBlock& block) {
   }
 }
 
+inline void CheckOutputs(const AttentionProblem& p, const AttentionOutputs& outputs) {
+  CheckQueryShaped(p, outputs.out, "out");
+  CheckDims(outputs.lse, {p.batch, p.heads, p.query_tokens()}, "lse");
+}
+
 inline void CheckKeyGradient(const AttentionProblem& p, const KeyBlock& block, const View& view) {
   CheckKeyShaped(p, block, view, DType::kF32, "dk or dv");
 }

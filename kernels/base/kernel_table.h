@@ -46,7 +46,8 @@ class KernelTable {
   // Told by the front what the next call costs, for a table that keeps a time of its own.
   virtual void Account(const CallCost&) {}
 
-  // Scratch a call needs, in bytes: pure functions of shapes, the same for the dry table.
+  // Scratch a call needs, in bytes: pure functions of shapes, the same for the dry table. Forward's
+  // is that of Fold and of Last.
   virtual int64_t MatMulScratchBytes(const MatMulArgs&) const = 0;
   virtual int64_t RmsNormBackwardScratchBytes(const RmsNormBackwardArgs&) const = 0;
   virtual int64_t MaskedSoftmaxScratchBytes(const MaskedSoftmaxArgs&) const = 0;
@@ -75,14 +76,18 @@ class KernelTable {
   virtual void AdamW(const AdamWArgs&) = 0;
 
   // Fused attention with recomputation (Dao 2023, FlashAttention-2; online softmax of Milakov &
-  // Gimelshein 2018). Begin, any number of folds in any order of blocks, Finish.
+  // Gimelshein 2018). Begin, any number of folds in any order of blocks, then Last or Finish.
   // Begin resets `state` for args.q. Fold adds one block of keys inside the kernel, so ring steps
-  // need no merge pass. Finish overwrites out [B,T,H,D] and lse [B,H,T] (natural logarithm); a row
-  // that no key was allowed to gets out = 0 and lse = -inf. Finite input gives no NaN as long as
-  // scores q.k and the products of values stay within the range of f32.
+  // need no merge pass. Finish overwrites out and lse (natural logarithm); a row that no key was
+  // allowed to gets out = 0 and lse = -inf. Last is Fold and Finish in one, with their bits, and
+  // spares the passes over memory between them; the block may hold nothing that any row attends to.
+  // After either, `state` holds nothing of use. Finite input gives no NaN as long as scores q.k and
+  // the products of values stay within the range of f32.
   virtual void AttentionForwardBegin(const AttentionForwardArgs&) = 0;
   virtual void AttentionForwardFold(const AttentionForwardArgs&, const KeyBlock&, View scratch) = 0;
-  virtual void AttentionForwardFinish(const AttentionForwardArgs&, View out, View lse) = 0;
+  virtual void AttentionForwardLast(const AttentionForwardArgs&, const KeyBlock&,
+                                    const AttentionOutputs&, View scratch) = 0;
+  virtual void AttentionForwardFinish(const AttentionForwardArgs&, const AttentionOutputs&) = 0;
 
   // Probabilities are recomputed from lse; delta = rowsum(dout * out) is taken in Begin. Fold
   // accumulates dk and dv in f32 and keeps dq in `state`; Finish overwrites dq [B,T,H,D].

@@ -10,6 +10,10 @@ KernelClass ClassOf(RateClass work) {
   return IsAttention(work) ? KernelClass::kAttention : KernelClass::kElementwise;
 }
 
+int64_t BytesOf(const AttentionOutputs& outputs) {
+  return outputs.out.size_bytes() + outputs.lse.size_bytes();
+}
+
 }  // namespace
 
 void Kernels::Count(const CallCost& cost) {
@@ -274,24 +278,37 @@ AttentionForwardArgs Kernels::AttentionForwardBegin(const AttentionProblem& prob
   return args;
 }
 
-void Kernels::AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block) {
-  CheckKeys(args.problem, block);
-  Count({.work = RateClass::kAttentionForward,
-         .dtype = args.problem.dtype,
-         .head_dim = args.problem.head_dim,
-         .flops = 4 * args.problem.head_dim * AttentionPairs(args.problem, block),
-         .bytes = args.q.size_bytes() + block.k.size_bytes() + block.v.size_bytes()});
-  const int64_t bytes = table_.AttentionForwardScratchBytes(args.problem, block.positions.tokens());
-  MemoryScope scope(memory_);
-  table_.AttentionForwardFold(args, block, Scratch(bytes));
+View Kernels::PrepareForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
+                                 int64_t output_bytes) {
+  Count(
+      {.work = RateClass::kAttentionForward,
+       .dtype = args.problem.dtype,
+       .head_dim = args.problem.head_dim,
+       .flops = 4 * args.problem.head_dim * AttentionPairs(args.problem, block),
+       .bytes = args.q.size_bytes() + block.k.size_bytes() + block.v.size_bytes() + output_bytes});
+  return Scratch(table_.AttentionForwardScratchBytes(args.problem, block.positions.tokens()));
 }
 
-void Kernels::AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse) {
-  const AttentionProblem& p = args.problem;
-  CheckQueryShaped(p, out, "out");
-  CheckDims(lse, {p.batch, p.heads, p.query_tokens()}, "lse");
-  CountElementwise(p.dtype, 0, args.state.size_bytes() + out.size_bytes() + lse.size_bytes());
-  table_.AttentionForwardFinish(args, out, lse);
+void Kernels::AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block) {
+  CheckKeys(args.problem, block);
+  MemoryScope scope(memory_);
+  table_.AttentionForwardFold(args, block, PrepareForwardFold(args, block, 0));
+}
+
+void Kernels::AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                                   const AttentionOutputs& outputs) {
+  CheckKeys(args.problem, block);
+  CheckOutputs(args.problem, outputs);
+  MemoryScope scope(memory_);
+  table_.AttentionForwardLast(args, block, outputs,
+                              PrepareForwardFold(args, block, BytesOf(outputs)));
+}
+
+void Kernels::AttentionForwardFinish(const AttentionForwardArgs& args,
+                                     const AttentionOutputs& outputs) {
+  CheckOutputs(args.problem, outputs);
+  CountElementwise(args.problem.dtype, 0, args.state.size_bytes() + BytesOf(outputs));
+  table_.AttentionForwardFinish(args, outputs);
 }
 
 AttentionBackwardArgs Kernels::AttentionBackwardBegin(const AttentionProblem& problem,

@@ -70,7 +70,9 @@ class Kernels {
   // Pushes the state on the stack and begins; the caller's MemoryScope pops it.
   AttentionForwardArgs AttentionForwardBegin(const AttentionProblem& problem, ConstView q);
   void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block);
-  void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse);
+  void AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                            const AttentionOutputs& outputs);
+  void AttentionForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs);
 
   struct BackwardInputs {
     ConstView q;
@@ -87,6 +89,9 @@ class Kernels {
  private:
   void Count(const CallCost& cost);
   void CountElementwise(DType dtype, int64_t flops, int64_t bytes);
+  // Counts a fold that writes so many bytes of outputs, and gives its scratch.
+  View PrepareForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
+                          int64_t output_bytes);
   // Allowed (query, key) pairs over all sequences and query heads.
   int64_t AttentionPairs(const AttentionProblem& problem, const KeyBlock& block);
   View Scratch(int64_t bytes);

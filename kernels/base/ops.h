@@ -222,6 +222,12 @@ struct AttentionForwardArgs {
   Meanwhile meanwhile = {};
 };
 
+// What a forward pass ends in: out [B,T,H,D] of the problem's dtype, lse [B,H,T] f32.
+struct AttentionOutputs {
+  View out;
+  View lse;
+};
+
 // q, out, dout [B,T,H,D]; lse [B,H,T] f32; `state` is memory of
 // AttentionBackwardStateBytes(problem).
 struct AttentionBackwardArgs {

@@ -83,8 +83,13 @@ void CpuTable::AttentionForwardFold(const AttentionForwardArgs& args, const KeyB
                                     View scratch) {
   cpu::AttentionForwardFold(args, block, scratch, threads_);
 }
-void CpuTable::AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse) {
-  cpu::AttentionForwardFinish(args, out, lse, threads_);
+void CpuTable::AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                                    const AttentionOutputs& outputs, View scratch) {
+  cpu::AttentionForwardLast(args, block, outputs, scratch, threads_);
+}
+void CpuTable::AttentionForwardFinish(const AttentionForwardArgs& args,
+                                      const AttentionOutputs& outputs) {
+  cpu::AttentionForwardFinish(args, outputs, threads_);
 }
 void CpuTable::AttentionBackwardBegin(const AttentionBackwardArgs& args) {
   cpu::AttentionBackwardBegin(args, threads_);

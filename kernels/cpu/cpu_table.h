@@ -39,7 +39,9 @@ class CpuTable : public KernelTable {
   void AdamW(const AdamWArgs&) override;
   void AttentionForwardBegin(const AttentionForwardArgs&) override;
   void AttentionForwardFold(const AttentionForwardArgs&, const KeyBlock&, View scratch) override;
-  void AttentionForwardFinish(const AttentionForwardArgs&, View out, View lse) override;
+  void AttentionForwardLast(const AttentionForwardArgs&, const KeyBlock&, const AttentionOutputs&,
+                            View scratch) override;
+  void AttentionForwardFinish(const AttentionForwardArgs&, const AttentionOutputs&) override;
   void AttentionBackwardBegin(const AttentionBackwardArgs&) override;
   void AttentionBackwardFold(const AttentionBackwardArgs&, const KeyBlock&, const KeyBlockGradient&,
                              View scratch) override;

@@ -63,7 +63,9 @@ class DryTable final : public KernelTable {
   void AdamW(const AdamWArgs&) override {}
   void AttentionForwardBegin(const AttentionForwardArgs&) override {}
   void AttentionForwardFold(const AttentionForwardArgs&, const KeyBlock&, View) override {}
-  void AttentionForwardFinish(const AttentionForwardArgs&, View, View) override {}
+  void AttentionForwardLast(const AttentionForwardArgs&, const KeyBlock&, const AttentionOutputs&,
+                            View) override {}
+  void AttentionForwardFinish(const AttentionForwardArgs&, const AttentionOutputs&) override {}
   void AttentionBackwardBegin(const AttentionBackwardArgs&) override {}
   void AttentionBackwardFold(const AttentionBackwardArgs&, const KeyBlock&, const KeyBlockGradient&,
                              View) override {}

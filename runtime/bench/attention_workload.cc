@@ -33,8 +33,7 @@ class FusedAttentionWorkload final : public AttentionWorkload {
   void Forward() override {
     MemoryScope scope(context_.memory);
     const auto args = context_.kernels.AttentionForwardBegin(problem(), tensors_.q);
-    context_.kernels.AttentionForwardFold(args, Keys());
-    context_.kernels.AttentionForwardFinish(args, tensors_.out, lse_);
+    context_.kernels.AttentionForwardLast(args, Keys(), {tensors_.out, lse_});
   }
 
   void Backward() override {

@@ -58,7 +58,7 @@ class AttentionWorkload : public Workload {
   int64_t pair_features_;
 };
 
-// Fused: begin, one fold of all keys, finish.
+// Fused: begin, and one fold of all keys, which is the last.
 //
 // Naive: per head S = Q K^T, P = softmax(S), O = P V by the kernel table's matrix products, with
 // P [B,H,n,n] kept from forward to backward; then dV = P^T dO, dP = dO V^T,

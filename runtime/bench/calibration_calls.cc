@@ -116,7 +116,7 @@ void AddAttentionEnds(DType dtype, int64_t tokens, std::vector<CalibrationCall>&
     return [=, &kernels = context.kernels, &memory = context.memory] {
       kernels::MemoryScope scope(memory);
       const auto args = kernels.AttentionForwardBegin(problem, q);
-      kernels.AttentionForwardFinish(args, q, lse);
+      kernels.AttentionForwardFinish(args, {q, lse});
     };
   }));
 }

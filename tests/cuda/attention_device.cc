@@ -33,8 +33,12 @@ class DeviceTarget final : public AttentionTarget {
   void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View) override {
     AttentionForwardFold(args, block, device_);
   }
-  void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) override {
-    AttentionForwardFinish(args, out, lse, device_);
+  void ForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                   const AttentionOutputs& outputs, View) override {
+    AttentionForwardLast(args, block, outputs, device_);
+  }
+  void ForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs) override {
+    AttentionForwardFinish(args, outputs, device_);
   }
 
   int64_t BackwardStateBytes(const AttentionProblem& p) const override {

@@ -2,9 +2,11 @@
 // head groups, lengths. Sizes are small and odd: a device that is emulated has to get through.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <vector>
 
+#include "kernels/cuda/attention/state.h"
 #include "tests/cuda/attention_device.h"
 
 namespace annulus::kernels::cuda {
@@ -97,6 +99,16 @@ TEST_P(AttentionTest, RowsWithoutKeys) {
   }
 }
 
+// The last fold finishes what it adds nothing to, whole tiles as well: its block is after every
+// query, or padding, or empty.
+TEST_P(AttentionTest, LastBlockAddsNothing) {
+  for (const Positions& last : {Positions({140, 1, 30}), Positions({180, 1, 9}), Positions()}) {
+    SCOPED_TRACE(last.tokens());
+    Expect(MakeCase(Problem(MaskKind::kCausal, 180, Positions({0, 1, 140})),
+                    {Positions({70, 1, 70}), last}, 32));
+  }
+}
+
 TEST_P(AttentionTest, NothingToDo) {
   const AttentionProblem problem = Problem(MaskKind::kFull, 40, Positions({0, 1, 40}));
   for (const auto& blocks : {std::vector<Positions>{}, std::vector<Positions>{Positions()}}) {
@@ -120,6 +132,32 @@ TEST_P(AttentionTest, ManyDocuments) {
   problem.mask.document_starts = starts;
   problem.heads = 1;
   Expect(MakeCase(problem, {Positions({2930, 1, 70})}, 27));
+}
+
+class TensorCoreAttentionTest : public AttentionTest {
+ public:
+  static std::vector<AttentionKind> Kinds() {
+    std::vector<AttentionKind> kinds;
+    for (const AttentionKind& kind : kEveryAttention) {
+      if (kind.kernels != AttentionKernels::kGeneric) kinds.push_back(kind);
+    }
+    return kinds;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, TensorCoreAttentionTest,
+                         testing::ValuesIn(TensorCoreAttentionTest::Kinds()),
+                         [](const auto& test) { return test.param.name(); });
+
+// Outputs live in registers: an only fold takes them nowhere but to the output.
+TEST_P(TensorCoreAttentionTest, AnOnlyFoldLeavesOutputsOfTheStateAlone) {
+  const Positions tokens({0, 1, GetParam().tile + 5});
+  const AttentionProblem problem = Problem(MaskKind::kWindow, GetParam().tile + 3, tokens);
+  std::vector<std::byte> state =
+      RunOnDevice(MakeCase(problem, {tokens}, 33), GetParam().capability()).state;
+  const auto* outputs = reinterpret_cast<const std::byte*>(ForwardState(problem, state.data()).out);
+  const int64_t bytes = AllRows(problem) * problem.head_dim * SizeOf(DType::kF32);
+  EXPECT_EQ(std::count(outputs, outputs + bytes, std::byte{kPoison}), bytes);
 }
 
 // Gradients against central differences of the float64 forward pass.

@@ -16,7 +16,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // `bytes` of a target's memory, every float a NaN.
 View Memory(AttentionTarget& target, int64_t bytes) {
-  const std::vector<unsigned char> poison(static_cast<size_t>(bytes), 0xff);
+  const std::vector<unsigned char> poison(static_cast<size_t>(bytes), kPoison);
   void* memory = target.Allocate(bytes);
   target.Upload(poison.data(), memory, bytes);
   return View(memory, DType::kByte, {bytes});
@@ -60,6 +60,17 @@ class Stored {
 };
 
 std::vector<float> Poisoned(size_t count) { return std::vector<float>(count, kNaN); }
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
+void ExpectSameOutput(const reference::AttentionOutput<float>& a,
+                      const reference::AttentionOutput<float>& b) {
+  EXPECT_TRUE(SameBits(a.out, b.out));
+  EXPECT_TRUE(SameBits(a.lse, b.lse));
+}
 
 // Tokens [token, token + count) of a tensor [B,S,Hkv,D], as the end of sequences that are longer by
 // kGap tokens of NaNs: a block may be a part of one.
@@ -109,7 +120,8 @@ class Runner {
       : c_(c), p_(c.inputs.problem), target_(target) {}
 
   AttentionResult Run() {
-    Forward();
+    result_.output = Forward(/*last=*/false);
+    ExpectSameOutput(result_.output, Forward(/*last=*/true));
     Backward();
     return std::move(result_);
   }
@@ -139,19 +151,28 @@ class Runner {
     }
   }
 
-  void Forward() {
+  // Finished by the last block's fold if `last`, where there is a block.
+  reference::AttentionOutput<float> Forward(bool last) {
     const Stored q = Query(c_.inputs.q), out = Query(Poisoned(c_.inputs.q.size()));
     const Stored lse = F32(Poisoned(static_cast<size_t>(p_.batch * p_.heads * p_.query_tokens())));
     const AttentionForwardArgs args{p_, AsQuery(q), Memory(target_, target_.ForwardStateBytes(p_)),
                                     c_.meanwhile};
+    const AttentionOutputs outputs{AsQuery(out), AsRows(lse)};
     target_.ForwardBegin(args);
+    size_t folds_left = c_.blocks.size();
     ForEachBlock([&](const KeyBlock& block, const BlockCopy&) {
-      target_.ForwardFold(
-          args, block, Memory(target_, target_.ForwardScratchBytes(p_, block.positions.tokens())));
+      const View scratch =
+          Memory(target_, target_.ForwardScratchBytes(p_, block.positions.tokens()));
+      if (--folds_left == 0 && last) {
+        target_.ForwardLast(args, block, outputs, scratch);
+      } else {
+        target_.ForwardFold(args, block, scratch);
+      }
     });
-    target_.ForwardFinish(args, AsQuery(out), AsRows(lse));
-    result_.output.out = out.Floats();
-    result_.output.lse = lse.Floats();
+    if (!last || c_.blocks.empty()) target_.ForwardFinish(args, outputs);
+    result_.state.resize(static_cast<size_t>(args.state.size_bytes()));
+    target_.Download(args.state.data, result_.state.data(), args.state.size_bytes());
+    return {out.Floats(), lse.Floats()};
   }
 
   void Backward() {
@@ -278,16 +299,10 @@ void ExpectWithin(const Tolerance& tolerance, const Tensor& t) {
       << t.name;
 }
 
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() &&
-         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
-}
-
 }  // namespace
 
 void ExpectSameBits(const AttentionResult& a, const AttentionResult& b) {
-  EXPECT_TRUE(SameBits(a.output.out, b.output.out));
-  EXPECT_TRUE(SameBits(a.output.lse, b.output.lse));
+  ExpectSameOutput(a.output, b.output);
   EXPECT_TRUE(SameBits(a.gradients.dq, b.gradients.dq));
   EXPECT_TRUE(SameBits(a.gradients.dk, b.gradients.dk));
   EXPECT_TRUE(SameBits(a.gradients.dv, b.gradients.dv));

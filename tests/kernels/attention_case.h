@@ -2,6 +2,7 @@
 // whatever computes them.
 #pragma once
 
+#include <cstddef>
 #include <limits>
 #include <memory>
 #include <string>
@@ -28,6 +29,7 @@ AttentionCase MakeCase(const AttentionProblem& problem, const std::vector<Positi
 struct AttentionResult {
   reference::AttentionOutput<float> output;
   reference::AttentionGradients<float> gradients;
+  std::vector<std::byte> state;  // that the last fold of the forward pass left
 };
 
 // A device's memory and its fused attention; contracts are those of KernelTable's methods.
@@ -46,7 +48,9 @@ class AttentionTarget {
   virtual void ForwardBegin(const AttentionForwardArgs& args) = 0;
   virtual void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                            View scratch) = 0;
-  virtual void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) = 0;
+  virtual void ForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                           const AttentionOutputs& outputs, View scratch) = 0;
+  virtual void ForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs) = 0;
 
   virtual int64_t BackwardStateBytes(const AttentionProblem& problem) const = 0;
   virtual int64_t BackwardScratchBytes(const AttentionProblem& problem, int64_t keys) const = 0;
@@ -57,7 +61,9 @@ class AttentionTarget {
 };
 
 // Begin, fold every block, finish; forward, then backward from its output. Outputs and memory are
-// filled with NaNs first.
+// filled with kPoison, which is NaNs, first. Forward runs twice, finished by its last fold and by
+// Finish, and both are expected to give the same bits.
+constexpr unsigned char kPoison = 0xff;
 AttentionResult RunAttention(const AttentionCase& c, AttentionTarget& target);
 
 // Over the elements of a tensor: the largest of a few hundred errors is a matter of luck, and so is

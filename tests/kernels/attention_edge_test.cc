@@ -105,6 +105,17 @@ TEST(AttentionEdgeTest, ManyFoldsDoNotDrift) {
   ExpectAccurate(c);
 }
 
+// The last fold finishes what it adds nothing to, whole strips and tasks as well: its block is
+// after every query, or padding, or empty.
+TEST(AttentionEdgeTest, LastBlockAddsNothing) {
+  const Mask mask = MakeMask(MaskKind::kCausal, 200);
+  for (const Positions& last : {Positions({150, 1, 30}), Positions({200, 1, 9}), Positions()}) {
+    SCOPED_TRACE(last.tokens());
+    ExpectAccurate(MakeCase(MakeProblem(mask, Positions({0, 1, 150}), 18),
+                            {Positions({100, 1, 50}), last}, 32));
+  }
+}
+
 TEST(AttentionEdgeTest, NoKeys) {
   const AttentionProblem problem =
       MakeProblem(MakeMask(MaskKind::kFull, 40), Positions({0, 1, 40}), 8);
@@ -157,7 +168,7 @@ TEST(AttentionEdgeTest, CallsMeanwhileOnItsCaller) {
   const Positions tokens({0, 1, 900});
   AttentionCase c = MakeCase(MakeProblem(MakeMask(MaskKind::kFull, 900), tokens, 64), {tokens}, 31);
   const AttentionProblem& p = c.inputs.problem;
-  const int64_t flops = 14 * p.batch * p.heads * p.head_dim * 900 * 900;
+  const int64_t flops = (2 * 4 + 10) * p.batch * p.heads * p.head_dim * 900 * 900;
   const volatile float least = std::numeric_limits<float>::min();
   for (const TileKernels* tiles : RunnableTileKernels(DType::kF32)) {
     const AttentionResult alone = RunFused(c, *tiles, 1);

@@ -43,8 +43,12 @@ class CoresTarget final : public AttentionTarget {
   void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View scratch) override {
     fused_.ForwardFold(args, block, scratch);
   }
-  void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) override {
-    fused_.ForwardFinish(args, out, lse);
+  void ForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                   const AttentionOutputs& outputs, View scratch) override {
+    fused_.ForwardLast(args, block, outputs, scratch);
+  }
+  void ForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs) override {
+    fused_.ForwardFinish(args, outputs);
   }
 
   int64_t BackwardStateBytes(const AttentionProblem& p) const override {

@@ -66,7 +66,8 @@ class Step {
     kernels_.Rope({q, cosine, sine});
     const AttentionForwardArgs forward = kernels_.AttentionForwardBegin(problem, q);
     kernels_.AttentionForwardFold(forward, block);
-    kernels_.AttentionForwardFinish(forward, out, lse);
+    kernels_.AttentionForwardFinish(forward, {out, lse});
+    kernels_.AttentionForwardLast(kernels_.AttentionForwardBegin(problem, q), block, {out, lse});
     const AttentionBackwardArgs backward =
         kernels_.AttentionBackwardBegin(problem, {q, out, out, lse});
     kernels_.AttentionBackwardFold(backward, block, {dk, dv});

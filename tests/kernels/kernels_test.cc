@@ -315,13 +315,39 @@ TEST_F(KernelsTest, AttentionCountsAllowedPairsAndKeepsItsState) {
     EXPECT_GE(with_state, before + table_.AttentionForwardStateBytes(problem));
     kernels_.AttentionForwardFold(args, {k, k, problem.queries});
     EXPECT_EQ(memory_.Top(), with_state);
-    kernels_.AttentionForwardFinish(args, out, lse);
+    kernels_.AttentionForwardFinish(args, {out, lse});
     EXPECT_THROW(kernels_.AttentionForwardFold(args, {k, q, problem.queries}), InternalError);
-    EXPECT_THROW(kernels_.AttentionForwardFinish(args, out, q), InternalError);
+    EXPECT_THROW(kernels_.AttentionForwardFinish(args, {out, q}), InternalError);
   }
   EXPECT_EQ(memory_.Top(), before);
   constexpr int64_t kPairs = 5 * 6 / 2;  // the sixth token is padding
   EXPECT_EQ(kernels_.counters()[KernelClass::kAttention].flops, 4 * 4 * 16 * kPairs);
+}
+
+// A fold is counted alike whether it is the last one, but for the outputs that it writes.
+TEST_F(KernelsTest, AttentionCountsItsLastFoldAsAFold) {
+  const AttentionProblem problem = CausalProblem(5);
+  const View q = Tensor({1, 6, 4, 16}), out = Tensor({1, 6, 4, 16}), lse = Tensor({1, 4, 6});
+  const View k = Tensor({1, 6, 2, 16});
+  const KeyBlock keys{k, k, problem.queries};
+  MemoryScope scope(memory_);
+  const AttentionForwardArgs args = kernels_.AttentionForwardBegin(problem, q);
+  const int64_t with_state = memory_.Top();
+  const KernelCounters before = kernels_.counters();
+  kernels_.AttentionForwardFold(args, keys);
+  const KernelCounters between = kernels_.counters();
+  kernels_.AttentionForwardLast(args, keys, {out, lse});
+  EXPECT_EQ(memory_.Top(), with_state);
+  const auto fold = Since(before, between, KernelClass::kAttention);
+  const auto last = Since(between, kernels_.counters(), KernelClass::kAttention);
+  EXPECT_EQ(last.calls, fold.calls);
+  EXPECT_EQ(last.flops, fold.flops);
+  EXPECT_EQ(last.bytes, fold.bytes + out.size_bytes() + lse.size_bytes());
+  EXPECT_EQ(Since(between, kernels_.counters(), KernelClass::kElementwise).calls, 0);
+  EXPECT_THROW(kernels_.AttentionForwardLast(args, {k, q, problem.queries}, {out, lse}),
+               InternalError);
+  EXPECT_THROW(kernels_.AttentionForwardLast(args, keys, {k, lse}), InternalError);
+  EXPECT_THROW(kernels_.AttentionForwardLast(args, keys, {out, q}), InternalError);
 }
 
 // Sequences of keys may lie apart, their tokens may not.

@@ -23,25 +23,40 @@ struct Work {
   std::vector<int64_t> bytes_sent;
 };
 
+// A rank of a contiguous partition, with tensors of no memory.
+struct DryRank {
+  DryRank(int rank, int ranks, int64_t length, std::span<const kernels::Mask> masks)
+      : context(rank, ranks),
+        partition(PartitionKind::kContiguous, length, ranks),
+        ring(kernels, arena, context, partition, masks),
+        q(nullptr, DType::kF32, {kBatch, partition.local_tokens(), 1, 8}),
+        kv(nullptr, DType::kF32, {2, kBatch, partition.local_tokens(), 8}),
+        lse(nullptr, DType::kF32, {kBatch, 1, partition.local_tokens()}) {}
+
+  void Forward() { ring.Forward(shape, q, kv, q, lse); }
+  void Backward() {
+    ring.Backward(shape, {.q = q, .kv = kv, .out = q, .dout = q, .lse = lse}, q, kv);
+  }
+
+  kernels::CpuTable modelled{1};
+  kernels::DryTable table{modelled};
+  runtime::Arena arena = runtime::Arena::Dry();
+  kernels::Kernels kernels{table, arena};
+  DryCommunicator context;
+  Partition partition;
+  AttentionShape shape{.batch = kBatch, .head_dim = 8};
+  RingAttention ring;
+  View q, kv, lse;
+};
+
 Work WorkOf(int ranks, int64_t length, std::span<const kernels::Mask> masks) {
   Work work;
   for (int rank = 0; rank < ranks; ++rank) {
-    const kernels::CpuTable modelled(1);
-    kernels::DryTable table(modelled);
-    runtime::Arena arena = runtime::Arena::Dry();
-    kernels::Kernels kernels(table, arena);
-    DryCommunicator context(rank, ranks);
-    const Partition partition(PartitionKind::kContiguous, length, ranks);
-    const AttentionShape shape{.batch = kBatch, .head_dim = 8};
-    const int64_t tokens = partition.local_tokens();
-    const View q(nullptr, DType::kF32, {kBatch, tokens, 1, 8});
-    const View kv(nullptr, DType::kF32, {2, kBatch, tokens, 8});
-    const View lse(nullptr, DType::kF32, {kBatch, 1, tokens});
-    RingAttention ring(kernels, arena, context, partition, masks);
-    ring.Forward(shape, q, kv, q, lse);
-    ring.Backward(shape, {.q = q, .kv = kv, .out = q, .dout = q, .lse = lse}, q, kv);
-    work.folds.push_back(kernels.counters()[kernels::KernelClass::kAttention].calls);
-    work.bytes_sent.push_back(context.counters().bytes_sent);
+    DryRank dry(rank, ranks, length, masks);
+    dry.Forward();
+    dry.Backward();
+    work.folds.push_back(dry.kernels.counters()[kernels::KernelClass::kAttention].calls);
+    work.bytes_sent.push_back(dry.context.counters().bytes_sent);
   }
   return work;
 }
@@ -90,6 +105,41 @@ TEST(RingAttentionSkips, KeysThatNoRankFurtherOnWants) {
   const std::vector<int64_t> starts = {0, 16, 48};
   EXPECT_EQ(BlocksSent(4, {.kind = MaskKind::kDocuments, .length = 64, .document_starts = starts}),
             (std::vector<int64_t>{2, 5, 8, 3}));
+}
+
+// Passes over rows that a rank's forward takes beside its folds: one that begins each problem, and
+// one that finishes it where no fold does.
+std::vector<int64_t> RowPassesOf(int ranks, int64_t length, std::span<const kernels::Mask> masks) {
+  std::vector<int64_t> passes;
+  for (int rank = 0; rank < ranks; ++rank) {
+    DryRank dry(rank, ranks, length, masks);
+    dry.Forward();
+    passes.push_back(dry.kernels.counters()[kernels::KernelClass::kElementwise].calls);
+  }
+  return passes;
+}
+
+TEST(RingAttentionSkips, TheFinishWhereALastFoldDoesIt) {
+  using kernels::MaskKind;
+  for (const int ranks : {1, 2, 3, 4, 7, 8}) {
+    SCOPED_TRACE(ranks);
+    const int64_t length = 16 * ranks;
+    const std::vector<int64_t> once(static_cast<size_t>(ranks), 1);
+    for (const MaskKind kind : {MaskKind::kFull, MaskKind::kCausal, MaskKind::kWindow}) {
+      const kernels::Mask mask{.kind = kind, .length = length, .window = 20};
+      EXPECT_EQ(RowPassesOf(ranks, length, {&mask, 1}), once);
+    }
+    // A problem to each sequence, whose last steps differ.
+    const std::vector<int64_t> two = {0, length / 2}, one = {0};
+    std::vector<kernels::Mask> masks(kBatch, {.kind = MaskKind::kDocuments, .length = length});
+    masks[0].document_starts = two;
+    masks[1].document_starts = one;
+    EXPECT_EQ(RowPassesOf(ranks, length, masks),
+              std::vector<int64_t>(static_cast<size_t>(ranks), kBatch));
+  }
+  // The last two ranks have padding alone.
+  const kernels::Mask mask{.kind = MaskKind::kFull, .length = 5};
+  EXPECT_EQ(RowPassesOf(4, 5, {&mask, 1}), (std::vector<int64_t>{1, 1, 1, 2}));
 }
 
 TEST(RingAttentionSkips, MasksAreOneOrAsManyAsSequences) {

@@ -27,8 +27,13 @@ void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& bloc
                           int threads) {
   Fused(args.problem, threads).ForwardFold(args, block, scratch);
 }
-void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse, int threads) {
-  Fused(args.problem, threads).ForwardFinish(args, out, lse);
+void AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                          const AttentionOutputs& outputs, View scratch, int threads) {
+  Fused(args.problem, threads).ForwardLast(args, block, outputs, scratch);
+}
+void AttentionForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs,
+                            int threads) {
+  Fused(args.problem, threads).ForwardFinish(args, outputs);
 }
 
 int64_t AttentionBackwardStateBytes(const AttentionProblem& problem) {

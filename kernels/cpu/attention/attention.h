@@ -14,7 +14,10 @@ int64_t AttentionForwardScratchBytes(const AttentionProblem& problem, int64_t ke
 void AttentionForwardBegin(const AttentionForwardArgs& args, int threads);
 void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View scratch,
                           int threads);
-void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse, int threads);
+void AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                          const AttentionOutputs& outputs, View scratch, int threads);
+void AttentionForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs,
+                            int threads);
 
 int64_t AttentionBackwardStateBytes(const AttentionProblem& problem);
 int64_t AttentionBackwardScratchBytes(const AttentionProblem& problem, int64_t key_tokens,

@@ -1,7 +1,8 @@
 // Forward driver. A task is a few strips that read the same key/value head; it walks the tiles of
 // keys, packs of each what some strip attends to once and folds it into every strip of the task.
 // Traffic per task: its Q read and packed once; per tile, K and V read and packed once, 2 * tile *
-// D; each strip's O^T read and written. Packed Q, O^T and the tile stay in the second-level cache.
+// D; each strip's O^T read and written. Packed Q, O^T and the tile stay in the second-level cache:
+// there the last fold finds the O^T that it writes out.
 #include <omp.h>
 
 #include <array>
@@ -88,6 +89,45 @@ class PackedPieces {
   std::array<bool, TileSizes::kMostForwardKeys / kKeys> packed_{};
 };
 
+// Writes out the strips of a state.
+class ForwardFinisher {
+ public:
+  // All must outlive this.
+  ForwardFinisher(const AttentionMachine& machine, const AttentionForwardArgs& args,
+                  const AttentionOutputs& outputs)
+      : tiles_(machine.tiles),
+        problem_(args.problem),
+        outputs_(outputs),
+        geometry_(problem_, machine.tiles, machine.caches),
+        state_(geometry_, args.state.data),
+        query_tiles_(problem_.queries, kStripQueries) {}
+
+  // Strip `s` of a head.
+  void Finish(int64_t batch, int64_t head, int64_t s) const {
+    const int64_t strip = geometry_.Strip(batch, head, s);
+    const PositionTile tile = query_tiles_.at(s);
+    const float* sum = state_.sum_at(strip);
+    const float* reference = state_.reference_at(strip);
+    float* lse =
+        outputs_.lse.As<float>() + (batch * geometry_.heads + head) * geometry_.tokens + tile.token;
+    float factor[kStripQueries];
+    for (int64_t i = 0; i < kStripQueries; ++i) factor[i] = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
+    for (int64_t i = 0; i < tile.run.count; ++i) {
+      lse[i] = static_cast<float>(double{reference[i]} * problem_.scale + std::log(double{sum[i]}));
+    }
+    tiles_.unpack_lanes(state_.out_at(strip), factor,
+                        Geometry::HeadRows(outputs_.out, batch, head, tile));
+  }
+
+ private:
+  const TileKernels& tiles_;
+  const AttentionProblem& problem_;
+  const AttentionOutputs& outputs_;
+  Geometry geometry_;
+  ForwardState state_;
+  PositionTiles query_tiles_;
+};
+
 class ForwardFolder {
  public:
   ForwardFolder(const AttentionMachine& machine, const AttentionForwardArgs& args,
@@ -126,6 +166,12 @@ class ForwardFolder {
     }
   }
 
+  void Finish(const ForwardTask& task, const ForwardFinisher& finisher) const {
+    for (int64_t s = task.begin; s < task.end; ++s) {
+      finisher.Finish(task.batch, HeadOf(task, s), s / geometry_.group);
+    }
+  }
+
  private:
   // What a task has at hand from tile to tile.
   struct Desk {
@@ -134,12 +180,16 @@ class ForwardFolder {
     Interludes& interludes;
   };
 
+  int64_t HeadOf(const ForwardTask& task, int64_t s) const {
+    return task.kv_head * geometry_.group + s % geometry_.group;
+  }
+
   void FoldTile(const ForwardTask& task, const PositionTile& keys, const Desk& desk) const {
     const ForwardScratch& scratch = desk.scratch;
     PackedPieces pieces;
     for (int64_t s = task.begin; s < task.end; ++s) {
       const PositionTile queries = query_tiles_.at(s / geometry_.group);
-      const int64_t head = task.kv_head * geometry_.group + s % geometry_.group;
+      const int64_t head = HeadOf(task, s);
       const int64_t strip = geometry_.Strip(task.batch, head, s / geometry_.group);
       float* q = scratch.q + (s - task.begin) * scratch.q_words;
       ForEachKeySpan(problem_.mask, queries.run, keys.run, scratch.tile, [&](const KeySpan& span) {
@@ -203,6 +253,28 @@ class ForwardFolder {
   int64_t tasks_;
 };
 
+// Folds the block in; where a finisher is given, a task's strips are finished right after it.
+void RunFold(const AttentionMachine& machine, const AttentionForwardArgs& args,
+             const KeyBlock& block, View scratch, const ForwardFinisher* finisher) {
+  const Geometry g(args.problem, machine.tiles, machine.caches);
+  const TileSizes sizes = g.Tiles(block.positions.tokens());
+  const ForwardFolder folder(machine, args, block);
+  std::atomic<int64_t> next{0};
+#pragma omp parallel num_threads(machine.threads)
+  {
+    const FlushDenormals mode;
+    Interludes interludes(args.meanwhile, omp_get_thread_num(), mode);
+    const int64_t bytes = ForwardScratch(g, sizes, nullptr).bytes;
+    const ForwardScratch own(g, sizes,
+                             static_cast<char*>(scratch.data) + omp_get_thread_num() * bytes);
+    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) {
+      const ForwardTask task = folder.Task(i);
+      folder.Run(task, own, interludes);
+      if (finisher != nullptr) folder.Finish(task, *finisher);
+    }
+  }
+}
+
 }  // namespace
 
 int64_t FusedAttention::ForwardStateBytes(const AttentionProblem& problem) const {
@@ -231,43 +303,20 @@ void FusedAttention::ForwardBegin(const AttentionForwardArgs& args) const {
 
 void FusedAttention::ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                                  View scratch) const {
-  const Geometry g(args.problem, machine_.tiles, machine_.caches);
-  const TileSizes sizes = g.Tiles(block.positions.tokens());
-  const ForwardFolder folder(machine_, args, block);
-  std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(machine_.threads)
-  {
-    const FlushDenormals mode;
-    Interludes interludes(args.meanwhile, omp_get_thread_num(), mode);
-    const int64_t bytes = ForwardScratch(g, sizes, nullptr).bytes;
-    const ForwardScratch own(g, sizes,
-                             static_cast<char*>(scratch.data) + omp_get_thread_num() * bytes);
-    for (int64_t i; (i = next.fetch_add(1)) < folder.tasks();) {
-      folder.Run(folder.Task(i), own, interludes);
-    }
-  }
+  RunFold(machine_, args, block, scratch, nullptr);
 }
 
-void FusedAttention::ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const {
-  const Geometry g(args.problem, machine_.tiles, machine_.caches);
-  const ForwardState state(g, args.state.data);
-  const PositionTiles tiles(args.problem.queries, kStripQueries);
-  float* lse_data = lse.As<float>();
-  ForEachStrip(g, machine_.threads, [&](int64_t batch, int64_t head, int64_t s) {
-    const int64_t strip = g.Strip(batch, head, s);
-    const PositionTile tile = tiles.at(s);
-    const float* sum = state.sum_at(strip);
-    const float* reference = state.reference_at(strip);
-    float* row_lse = lse_data + (batch * g.heads + head) * g.tokens + tile.token;
-    float factor[kStripQueries];
-    for (int64_t i = 0; i < kStripQueries; ++i) factor[i] = sum[i] > 0 ? 1.0f / sum[i] : 0.0f;
-    for (int64_t i = 0; i < tile.run.count; ++i) {
-      row_lse[i] =
-          static_cast<float>(double{reference[i]} * args.problem.scale + std::log(double{sum[i]}));
-    }
-    machine_.tiles.unpack_lanes(state.out_at(strip), factor,
-                                Geometry::HeadRows(out, batch, head, tile));
-  });
+void FusedAttention::ForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                                 const AttentionOutputs& outputs, View scratch) const {
+  const ForwardFinisher finisher(machine_, args, outputs);
+  RunFold(machine_, args, block, scratch, &finisher);
+}
+
+void FusedAttention::ForwardFinish(const AttentionForwardArgs& args,
+                                   const AttentionOutputs& outputs) const {
+  const ForwardFinisher finisher(machine_, args, outputs);
+  ForEachStrip(Geometry(args.problem, machine_.tiles, machine_.caches), machine_.threads,
+               [&](int64_t batch, int64_t head, int64_t s) { finisher.Finish(batch, head, s); });
 }
 
 }  // namespace annulus::kernels::cpu

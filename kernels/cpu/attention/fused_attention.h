@@ -33,7 +33,9 @@ class FusedAttention {
   int64_t ForwardScratchBytes(const AttentionProblem& problem, int64_t key_tokens) const;
   void ForwardBegin(const AttentionForwardArgs& args) const;
   void ForwardFold(const AttentionForwardArgs& args, const KeyBlock& block, View scratch) const;
-  void ForwardFinish(const AttentionForwardArgs& args, View out, View lse) const;
+  void ForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                   const AttentionOutputs& outputs, View scratch) const;
+  void ForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs) const;
 
   // State: T * D f32 per head, the running dq, and two more for every query.
   int64_t BackwardStateBytes(const AttentionProblem& problem) const;

@@ -11,7 +11,7 @@ constexpr int64_t kLargestMmaHead = 128;
 
 template <class T>
 ForwardLaunch<T> LaunchOf(const AttentionForwardArgs& args, const KeyBlock& block,
-                          const AttentionDevice& device) {
+                          const AttentionOutputs* last, const AttentionDevice& device) {
   const AttentionProblem& p = args.problem;
   const ForwardState state(p, args.state.data);
   return {.fold = {.shape = FoldShape(p, block.k),
@@ -23,7 +23,8 @@ ForwardLaunch<T> LaunchOf(const AttentionForwardArgs& args, const KeyBlock& bloc
                    .v = block.v.As<T>(),
                    .out = state.out,
                    .max = state.max,
-                   .sum = state.sum},
+                   .sum = state.sum,
+                   .outputs = last == nullptr ? ForwardOutputs<T>() : OutputsOf<T>(*last)},
           .queries = p.queries,
           .keys = block.positions,
           .batch = static_cast<int>(p.batch),
@@ -64,6 +65,26 @@ bool IsEmpty(const AttentionProblem& p) { return AllRows(p) == 0; }
 
 bool IsEmpty(const AttentionProblem& p, const KeyBlock& block) {
   return IsEmpty(p) || block.positions.tokens() == 0;
+}
+
+// A fold of queries and keys that are not empty; `last`: what to overwrite with what becomes of
+// them, null where that is not the last one.
+void LaunchForward(const AttentionForwardArgs& args, const KeyBlock& block,
+                   const AttentionOutputs* last, const AttentionDevice& device) {
+  CheckAlike(block, block.v);
+  switch (ChooseAttention(args.problem, device.capability)) {
+    case AttentionKernels::kHopper:
+      return HopperForwardFold(LaunchOf<BFloat16>(args, block, last, device));
+    case AttentionKernels::kMma:
+      return MmaForwardFold(LaunchOf<BFloat16>(args, block, last, device));
+    case AttentionKernels::kGeneric:
+      break;
+  }
+  if (args.problem.dtype == DType::kF32) {
+    GenericForwardFold(LaunchOf<float>(args, block, last, device));
+  } else {
+    GenericForwardFold(LaunchOf<BFloat16>(args, block, last, device));
+  }
 }
 
 }  // namespace
@@ -108,27 +129,19 @@ void AttentionForwardBegin(const AttentionForwardArgs& args, const AttentionDevi
 
 void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                           const AttentionDevice& device) {
-  if (IsEmpty(args.problem, block)) return;
-  CheckAlike(block, block.v);
-  switch (ChooseAttention(args.problem, device.capability)) {
-    case AttentionKernels::kHopper:
-      return HopperForwardFold(LaunchOf<BFloat16>(args, block, device));
-    case AttentionKernels::kMma:
-      return MmaForwardFold(LaunchOf<BFloat16>(args, block, device));
-    case AttentionKernels::kGeneric:
-      break;
-  }
-  if (args.problem.dtype == DType::kF32) {
-    GenericForwardFold(LaunchOf<float>(args, block, device));
-  } else {
-    GenericForwardFold(LaunchOf<BFloat16>(args, block, device));
-  }
+  if (!IsEmpty(args.problem, block)) LaunchForward(args, block, nullptr, device);
 }
 
-void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse,
+void AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                          const AttentionOutputs& outputs, const AttentionDevice& device) {
+  if (IsEmpty(args.problem, block)) return AttentionForwardFinish(args, outputs, device);
+  LaunchForward(args, block, &outputs, device);
+}
+
+void AttentionForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs,
                             const AttentionDevice& device) {
   if (IsEmpty(args.problem)) return;
-  FinishForwardRows(args, out, lse, device.stream);
+  FinishForwardRows(args, outputs, device.stream);
 }
 
 void AttentionBackwardBegin(const AttentionBackwardArgs& args, const AttentionDevice& device) {

@@ -44,7 +44,9 @@ int64_t AttentionBackwardStateBytes(const AttentionProblem& problem);
 void AttentionForwardBegin(const AttentionForwardArgs& args, const AttentionDevice& device);
 void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                           const AttentionDevice& device);
-void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse,
+void AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                          const AttentionOutputs& outputs, const AttentionDevice& device);
+void AttentionForwardFinish(const AttentionForwardArgs& args, const AttentionOutputs& outputs,
                             const AttentionDevice& device);
 
 // Blocks add to one place in one order: the same problem gives the same bits.

@@ -15,7 +15,20 @@ namespace annulus::kernels::cuda {
 inline constexpr float kLog2E = 1.4426950408889634f;
 inline constexpr float kLn2 = 0.6931471805599453f;
 
-// What a fold of the forward pass reads and accumulates into.
+// What the last fold of a forward pass overwrites.
+template <class T>
+struct ForwardOutputs {
+  T* out = nullptr;      // [B,T,H,D]
+  float* lse = nullptr;  // [B,H,T]; null: this fold is not the last
+};
+
+template <class T>
+ForwardOutputs<T> OutputsOf(const AttentionOutputs& outputs) {
+  return {outputs.out.As<T>(), outputs.lse.As<float>()};
+}
+
+// What a fold of the forward pass reads and accumulates into. The last one need not
+// write the state.
 template <class T>
 struct ForwardFold {
   FoldShape shape;
@@ -28,6 +41,7 @@ struct ForwardFold {
   float* out = nullptr;
   float* max = nullptr;
   float* sum = nullptr;
+  ForwardOutputs<T> outputs;
 };
 
 // What a fold of the backward pass reads and accumulates into.

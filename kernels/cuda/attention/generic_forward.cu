@@ -4,9 +4,11 @@
 // the mask lets it see. Scores are summed over D in chunks of 32; outputs are made 64 of D at a
 // time and live in the state, in memory, which fits any D: 16 bytes of traffic, to L2 mostly, per
 // 256 FLOPs. FLOPs: 4 D per (query, key) of a tile. Bytes per tile and block: Q and K once, V once,
-// the outputs of 64 queries read and written. Shared memory: two tiles of 64 x 68 f32, 34 KiB.
-// Registers: 2 x 16 products and 64 of operands.
+// the outputs of 64 queries read and written, and read once more by the last fold, which writes
+// them out. Shared memory: two tiles of 64 x 68 f32, 34 KiB. Registers: 2 x 16 products and 64 of
+// operands.
 #include "kernels/cuda/attention/generic_tile.h"
+#include "kernels/cuda/attention/row_end.h"
 #include "kernels/cuda/launch.h"
 
 namespace annulus::kernels::cuda {
@@ -23,6 +25,12 @@ __device__ __forceinline__ float HalfWarpSum(float x) {
 #pragma unroll
   for (int step = 8; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
   return x;
+}
+
+// Index in [B,H,T] of a tile's first row.
+__device__ __forceinline__ int64_t FirstRow(const FoldShape& s, const Tile& queries, int batch,
+                                            int head) {
+  return (static_cast<int64_t>(batch) * s.heads + head) * s.query_tokens + queries.token;
 }
 
 // The running softmax of a thread's four rows, the same in all 16 threads of a row.
@@ -61,6 +69,31 @@ struct FourRows {
   }
 };
 
+// Writes out what a thread has in the state: the elements that it has folded into, and of rows
+// without a tile those that it would have.
+template <class T>
+__device__ __forceinline__ void Finish(const ForwardFold<T>& p, const FourRows& rows,
+                                       const Tile& queries, int batch, int head) {
+  const GenericThread at;
+  const FoldShape& s = p.shape;
+  const GenericRows<T> out(p.outputs.out, s.query_tokens, s.heads, batch, head, queries,
+                           s.head_dim);
+  const int64_t first = FirstRow(s, queries, batch, head);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int row = 4 * at.y + i;
+    if (row >= queries.count) continue;
+    const RowEnd end(rows.max[i], rows.sum[i]);
+    const float* from = p.out + (first + row) * s.head_dim;
+    for (int d = 4 * at.x; d < s.head_dim; d += kGenericTile) {
+      for (int j = d; j < min(d + 4, s.head_dim); ++j) {
+        WriteFloat(end.any ? from[j] * end.factor : 0, out.data + row * out.stride + j);
+      }
+    }
+    if (at.x == 0) p.outputs.lse[first + row] = end.lse;
+  }
+}
+
 template <class T>
 __global__ void __launch_bounds__(kGenericThreads)
     GenericForwardKernel(const __grid_constant__ ForwardFold<T> p) {
@@ -72,13 +105,13 @@ __global__ void __launch_bounds__(kGenericThreads)
   const int head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
   const Tile queries =
       TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), kGenericTile);
-  const int64_t first =
-      (static_cast<int64_t>(batch) * s.heads + head) * s.query_tokens + queries.token;
+  const int64_t first = FirstRow(s, queries, batch, head);
   const GenericRows<const T> q(p.q, s.query_tokens, s.heads, batch, head, queries, s.head_dim);
   KeyTileWalk<> walk(p.mask, queries, p.keys, kGenericTile);
   VisibleTile keys = walk.WarpNext();
-  // Without a tile there is no barrier between the reads of a row's state and its one writer.
-  if (keys.visibility == Visibility::kNone) return;
+  // Without a tile there is no barrier between the reads of a row's state and its one writer, and
+  // nothing to do but for the last fold, which does not write it.
+  if (keys.visibility == Visibility::kNone && p.outputs.lse == nullptr) return;
   const float scale2 = s.scale * kLog2E;
   FourRows rows(p, queries, first);
 
@@ -111,6 +144,7 @@ __global__ void __launch_bounds__(kGenericThreads)
       }
     });
   }
+  if (p.outputs.lse != nullptr) return Finish(p, rows, queries, batch, head);
   if (at.x != 0) return;
   for (int i = 0; i < 4 && 4 * at.y + i < queries.count; ++i) {
     p.max[first + 4 * at.y + i] = rows.max[i];

@@ -9,7 +9,8 @@
 // and takes exponentials of the former while the latter is computed; consumers take turns at
 // starting products (named barriers), so that one's exponentials fill the time of the other's
 // products. FLOPs: 4 D per (query, key) of a tile. Bytes per block: 2 D per query; 4 D per key from
-// L2; 8 D per query of state. Shared memory: 2 D (128 + 4 * 128): 160 KiB at D = 128, 80 at 64.
+// L2; of state 4 D per query read after a fold that saw keys, 4 D written, by the last fold 2 D of
+// outputs instead. Shared memory: 2 D (128 + 4 * 128): 160 KiB at D = 128, 80 at 64.
 // Registers: S 64, P 32, O D / 2 per consumer thread, of 240; the producer gives its own away.
 // (Three consumers at D = 64, with 160 registers, spill.)
 #include "kernels/cuda/attention/folds.h"
@@ -140,34 +141,30 @@ class Turns {
   int consumer_;
 };
 
+struct Consumer {
+  int index;
+  TwoRows rows;
+};
+
+// Folds all tiles into `state`. Requires that there is one, which has come.
 template <class Shape>
-__device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Work& work,
-                                        const Room<Shape>& room, Notes& notes, int consumer) {
+__device__ __forceinline__ void FoldTiles(const ForwardFold<BFloat16>& p, const Room<Shape>& room,
+                                          Notes& notes, const Consumer& consumer,
+                                          RunningRows<Shape::kDim>& state) {
   constexpr int kDim = Shape::kDim, kKeys = Shape::kKeys;
-  const int first_row = consumer * 64 + static_cast<int>(threadIdx.x) % kWarpgroup / 32 * 16;
-  const RowBlock block{RowIndex(p.shape, work.batch, work.head, work.queries.token + first_row),
-                       work.queries.count - first_row, p.shape.head_dim};
-  const TwoRows rows(p.mask, work.queries, first_row);
   const float scale2 = p.shape.scale * kLog2E;
-  const uint32_t q = room.q() + static_cast<uint32_t>(consumer) * 64 * kBoxRowBytes;
-  RunningRows<kDim> state;
+  const uint32_t q = room.q() + static_cast<uint32_t>(consumer.index) * 64 * kBoxRowBytes;
   float scores[kKeys / 8][4], factor[2];
   uint32_t weights[kKeys / 16][4];
-  RingPlace at;
-
-  // Even without keys: no copy may be under way when a block ends.
-  ptx::MbarrierWait(At(notes.full_q), 0);
-  ptx::MbarrierWait(At(notes.full_k[0]), 0);
   VisibleTile keys = notes.tile[0];
-  if (keys.visibility == Visibility::kNone) return;
-  state.Load(p.out, p.max, p.sum, block);
-  const Turns<Shape::kConsumers> turns(consumer);
+  RingPlace at;
+  const Turns<Shape::kConsumers> turns(consumer.index);
   ptx::WgmmaFence();
   StartRowsTimesRows<kDim, Shape::kQueries, kKeys>(scores, q, room.k(0));
   ptx::WgmmaCommit();
   ptx::WgmmaWait<0>(Flat(scores));
   Release(notes.empty_k[0]);
-  MaskScores<false>(p.mask, rows, keys, scores);
+  MaskScores<false>(p.mask, consumer.rows, keys, scores);
   state.softmax.Take(scores, scale2, factor);
   ScaleRows(state.out, factor);
   PackRows(scores, weights);
@@ -195,7 +192,7 @@ __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Wo
     turns.Give();
     ptx::WgmmaWait<1>(Flat(scores));
     Release(notes.empty_k[at.stage]);
-    MaskScores<false>(p.mask, rows, keys, scores);
+    MaskScores<false>(p.mask, consumer.rows, keys, scores);
     state.softmax.Take(scores, scale2, factor);
     ptx::StayBehind(state.softmax.sum[0] + state.softmax.sum[1]);
     ptx::WgmmaWait<0>(Flat(state.out));
@@ -204,7 +201,30 @@ __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Wo
     PackRows(scores, weights);
   }
   turns.End();
-  state.Store(p.out, p.max, p.sum, block);
+}
+
+template <class Shape>
+__device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Work& work,
+                                        const Room<Shape>& room, Notes& notes, int consumer) {
+  const int first_row = consumer * 64 + static_cast<int>(threadIdx.x) % kWarpgroup / 32 * 16;
+  const int token = work.queries.token + first_row;
+  const RowBlock block{RowIndex(p.shape, work.batch, work.head, token),
+                       work.queries.count - first_row, p.shape.head_dim};
+  const Consumer self{consumer, TwoRows(p.mask, work.queries, first_row)};
+  // Even without keys: no copy may be under way when a block ends.
+  ptx::MbarrierWait(At(notes.full_q), 0);
+  ptx::MbarrierWait(At(notes.full_k[0]), 0);
+  const bool any = notes.tile[0].visibility != Visibility::kNone;
+  const bool last = p.outputs.lse != nullptr;
+  if (!any && !last) return;
+  RunningRows<Shape::kDim> state;
+  state.Load(p.out, p.max, p.sum, block);
+  if (any) FoldTiles<Shape>(p, room, notes, self, state);
+  if (last) {
+    state.Finish({p, work.batch, work.head, token}, block);
+  } else {
+    state.Store(p.out, p.max, p.sum, block);
+  }
 }
 
 template <class Shape>

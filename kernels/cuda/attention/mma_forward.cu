@@ -5,7 +5,8 @@
 // shared memory, the next one on its way (cp.async) while the last one is computed. The longest
 // walks of a causal mask start first. FLOPs: 4 D per (query, key) of a tile. Bytes per block: 2 D
 // per query; 2 * 2 * 64 D of K and V per tile, mostly from L2, as the blocks of a head run side by
-// side; 8 D per query of state. Shared memory: 96 KiB at D = 128, 40 at 64: within what sm_86 and
+// side; of state 4 D per query read after a fold that saw keys, 4 D written, by the last fold 2 D
+// of outputs instead. Shared memory: 96 KiB at D = 128, 40 at 64: within what sm_86 and
 // sm_89 have, too. Registers: O D / 2, S 32, P 16: one block of 8 warps to a multiprocessor at D =
 // 128, two of 4 warps at 64.
 #include "kernels/cuda/attention/folds.h"
@@ -46,15 +47,18 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
       TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kQueries);
   KeyTileWalk<> walk(p.mask, queries, p.keys, Shape::kKeys);
   VisibleTile keys = walk.WarpNext();
-  if (keys.visibility == Visibility::kNone) return;
+  const bool any = keys.visibility != Visibility::kNone, last = p.outputs.lse != nullptr;
+  if (!any && !last) return;
 
   const uint32_t q = ptx::SharedAddress(shared), stages = q + Shape::kQueryBytes;
   const TensorHead query_head = QueryHead(p.shape, batch, head);
   const TensorHead key_head = KeyHead(p.shape, batch, head / p.shape.group);
-  StartTile<Shape::kDim, Shape::kQueries, Shape::kThreads>(
-      q, query_head.Rows(p.q, queries.token, queries.count));
-  StartKeys<Shape>(p, key_head, keys.tile, stages);
-  ptx::CpAsyncCommit();
+  if (any) {
+    StartTile<Shape::kDim, Shape::kQueries, Shape::kThreads>(
+        q, query_head.Rows(p.q, queries.token, queries.count));
+    StartKeys<Shape>(p, key_head, keys.tile, stages);
+    ptx::CpAsyncCommit();
+  }
 
   const RowBlock block{RowIndex(p.shape, batch, head, queries.token + first_row),
                        queries.count - first_row, p.shape.head_dim};
@@ -84,7 +88,11 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     AddTimesTile<Shape::kDim>(state.out, probabilities, k + Shape::kKeyBytes);
     keys = next;
   }
-  state.Store(p.out, p.max, p.sum, block);
+  if (last) {
+    state.Finish({p, batch, head, queries.token + first_row}, block);
+  } else {
+    state.Store(p.out, p.max, p.sum, block);
+  }
 }
 
 template <class Shape>

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/attention/mma_tile.h"
+#include "kernels/cuda/attention/row_end.h"
 #include "kernels/cuda/attention/visible.h"
 
 namespace annulus::kernels::cuda {
@@ -109,6 +110,22 @@ struct RowBlock {
   int dim;
 };
 
+// Those rows of what the last fold overwrites.
+struct OutputRows {
+  BFloat16* out;
+  int64_t stride;  // from row to row, in elements
+  float* lse;
+
+  // From query `token` on.
+  __device__ __forceinline__ OutputRows(const ForwardFold<BFloat16>& p, int batch, int head,
+                                        int token)
+      : stride(static_cast<int64_t>(p.shape.heads) * p.shape.head_dim),
+        lse(p.outputs.lse + RowIndex(p.shape, batch, head, token)) {
+    out = p.outputs.out + (static_cast<int64_t>(batch) * p.shape.query_tokens + token) * stride +
+          static_cast<int64_t>(head) * p.shape.head_dim;
+  }
+};
+
 // A warp's 16 rows of the running state, as accumulators.
 template <int kDim>
 class RunningRows {
@@ -151,6 +168,22 @@ class RunningRows {
       if (row >= block.rows || column >= block.dim) return;
       *reinterpret_cast<float2*>(memory_out + (block.first + row) * block.dim + column) =
           float2{out[n][2 * half], out[n][2 * half + 1]};
+    });
+  }
+
+  // Overwrites what the pass ends in; a row without keys, in this fold or any, too.
+  __device__ __forceinline__ void Finish(const OutputRows& to, const RowBlock& block) const {
+    const Lane lane;
+    const RowEnd ends[2] = {{softmax.max[0], softmax.Total(0)}, {softmax.max[1], softmax.Total(1)}};
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = lane.row + 8 * half;
+      if (row < block.rows && lane.column == 0) to.lse[row] = ends[half].lse;
+    }
+    ForEachPair<kDim / 8>([&](int n, int half, int row, int column) {
+      if (row >= block.rows || column >= block.dim) return;
+      *reinterpret_cast<uint32_t*>(to.out + row * to.stride + column) =
+          ptx::PackBf16(ends[half].Out(out[n][2 * half]), ends[half].Out(out[n][2 * half + 1]));
     });
   }
 };

@@ -8,6 +8,7 @@
 #include "kernels/cuda/attention/float_access.h"
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/geometry.h"
+#include "kernels/cuda/attention/row_end.h"
 #include "kernels/cuda/attention/row_passes.h"
 #include "kernels/cuda/attention/state.h"
 #include "kernels/cuda/launch.h"
@@ -86,8 +87,7 @@ struct ForwardRows {
   const float* accumulated;
   const float* max;
   const float* sum;
-  T* out;
-  float* lse;
+  ForwardOutputs<T> outputs;
 };
 
 template <class T>
@@ -95,13 +95,12 @@ __global__ void FinishForwardKernel(const __grid_constant__ ForwardRows<T> p) {
   const Row row(p.shape, p.rows);
   if (!row.exists) return;
   const int dim = p.shape.head_dim, lane = static_cast<int>(threadIdx.x) % 32;
-  const float max = p.max[row.index], sum = p.sum[row.index];
-  const bool any = max != -INFINITY;
-  const float factor = 1 / sum;
+  const RowEnd end(p.max[row.index], p.sum[row.index]);
   const float* from = p.accumulated + row.index * dim;
-  for (int d = lane; d < dim; d += 32)
-    WriteFloat(any ? from[d] * factor : 0, p.out + row.element + d);
-  if (lane == 0) p.lse[row.index] = any ? max * kLn2 + logf(sum) : -INFINITY;
+  for (int d = lane; d < dim; d += 32) {
+    WriteFloat(end.any ? from[d] * end.factor : 0, p.outputs.out + row.element + d);
+  }
+  if (lane == 0) p.outputs.lse[row.index] = end.lse;
 }
 
 template <class T>
@@ -197,12 +196,17 @@ void BeginForwardRows(const AttentionForwardArgs& args, cudaStream_t stream) {
          state.sum);
 }
 
-void FinishForwardRows(const AttentionForwardArgs& args, View out, View lse, cudaStream_t stream) {
+void FinishForwardRows(const AttentionForwardArgs& args, const AttentionOutputs& outputs,
+                       cudaStream_t stream) {
   const AttentionProblem& p = args.problem;
   const ForwardState state(p, args.state.data);
   WithElement(p.dtype, [&]<class T>(T) {
-    const ForwardRows<T> rows{FoldShape(p), AllRows(p),  state.out,      state.max,
-                              state.sum,    out.As<T>(), lse.As<float>()};
+    const ForwardRows<T> rows{.shape = FoldShape(p),
+                              .rows = AllRows(p),
+                              .accumulated = state.out,
+                              .max = state.max,
+                              .sum = state.sum,
+                              .outputs = OutputsOf<T>(outputs)};
     Launch(FinishForwardKernel<T>, RowsByWarp(rows.rows), stream, "attention forward finish", rows);
   });
 }

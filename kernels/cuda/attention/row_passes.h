@@ -12,7 +12,8 @@ namespace annulus::kernels::cuda {
 void FillDocumentFirst(const AttentionProblem& problem, int* document_first, cudaStream_t stream);
 
 void BeginForwardRows(const AttentionForwardArgs& args, cudaStream_t stream);
-void FinishForwardRows(const AttentionForwardArgs& args, View out, View lse, cudaStream_t stream);
+void FinishForwardRows(const AttentionForwardArgs& args, const AttentionOutputs& outputs,
+                       cudaStream_t stream);
 void BeginBackwardRows(const AttentionBackwardArgs& args, cudaStream_t stream);
 void FinishBackwardRows(const AttentionBackwardArgs& args, View dq, cudaStream_t stream);
 

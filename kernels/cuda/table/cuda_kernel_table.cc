@@ -127,8 +127,13 @@ void CudaKernelTable::AttentionForwardFold(const AttentionForwardArgs& args, con
                                            View) {
   cuda::AttentionForwardFold(args, block, device().attention());
 }
-void CudaKernelTable::AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse) {
-  cuda::AttentionForwardFinish(args, out, lse, device().attention());
+void CudaKernelTable::AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                                           const AttentionOutputs& outputs, View) {
+  cuda::AttentionForwardLast(args, block, outputs, device().attention());
+}
+void CudaKernelTable::AttentionForwardFinish(const AttentionForwardArgs& args,
+                                             const AttentionOutputs& outputs) {
+  cuda::AttentionForwardFinish(args, outputs, device().attention());
 }
 void CudaKernelTable::AttentionBackwardBegin(const AttentionBackwardArgs& args) {
   cuda::AttentionBackwardBegin(args, device().attention());

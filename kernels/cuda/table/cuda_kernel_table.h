@@ -48,7 +48,10 @@ class CudaKernelTable final : public KernelTable {
   void AttentionForwardBegin(const AttentionForwardArgs& args) override;
   void AttentionForwardFold(const AttentionForwardArgs& args, const KeyBlock& block,
                             View scratch) override;
-  void AttentionForwardFinish(const AttentionForwardArgs& args, View out, View lse) override;
+  void AttentionForwardLast(const AttentionForwardArgs& args, const KeyBlock& block,
+                            const AttentionOutputs& outputs, View scratch) override;
+  void AttentionForwardFinish(const AttentionForwardArgs& args,
+                              const AttentionOutputs& outputs) override;
   void AttentionBackwardBegin(const AttentionBackwardArgs& args) override;
   void AttentionBackwardFold(const AttentionBackwardArgs& args, const KeyBlock& block,
                              const KeyBlockGradient& gradient, View scratch) override;

@@ -19,7 +19,7 @@ annulus_attention_defect(no_barrier_between_chunks generic race generic_tile.h U
   TO "AddProducts<kGenericChunk>(acc, room, other);"
   EXPECT "race")
 annulus_attention_defect(row_written_while_read generic race generic_forward.cu
-  FROM "if (keys.visibility == Visibility::kNone) return;" TO ""
+  FROM "if (keys.visibility == Visibility::kNone && p.outputs.lse == nullptr) return;" TO ""
   EXPECT "race")
 
 # Lanes of a warp.
@@ -52,6 +52,32 @@ annulus_attention_defect(tile_taken_for_whole hopper plain visible.h UNIT hopper
 annulus_attention_defect(outputs_not_rescaled mma plain mma_forward.cu
   FROM "ScaleRows(state.out, factor);" TO ""
   EXPECT "wrong results")
+
+# What the last fold of a pass writes out.
+annulus_attention_defect(tile_without_keys_not_finished mma plain mma_forward.cu
+  FROM "if (!any && !last) return;" TO "if (!any) return;"
+  EXPECT "wrong results")
+annulus_attention_defect(tile_without_keys_not_finished_on_hopper hopper plain hopper_forward.cu
+  FROM "if (!any && !last) return;" TO "if (!any) return;"
+  EXPECT "wrong results")
+annulus_attention_defect(tile_without_keys_not_finished_by_fmas generic plain generic_forward.cu
+  FROM "if (keys.visibility == Visibility::kNone && p.outputs.lse == nullptr) return;"
+  TO "if (keys.visibility == Visibility::kNone) return;"
+  EXPECT "wrong results")
+annulus_attention_defect(row_without_keys_not_zeroed mma plain row_end.h UNIT mma_forward.cu
+  FROM "any(max != -INFINITY)" TO "any(true)"
+  EXPECT "wrong results")
+annulus_attention_defect(sum_of_a_quarter_of_a_row hopper plain online_softmax.h UNIT hopper_forward.cu
+  FROM "softmax.Total(0)}" TO "softmax.sum[0]}"
+  EXPECT "wrong results")
+annulus_attention_defect(outputs_past_the_end mma race online_softmax.h UNIT mma_forward.cu
+  FROM "if (row >= block.rows || column >= block.dim) return;\n      *reinterpret_cast<uint32_t*>"
+  TO "*reinterpret_cast<uint32_t*>"
+  EXPECT "memory|race")
+annulus_attention_defect(outputs_of_the_next_head hopper plain online_softmax.h UNIT hopper_forward.cu
+  FROM "static_cast<int64_t>(head) * p.shape.head_dim;" TO "static_cast<int64_t>(head + 1) * p.shape.head_dim;"
+  EXPECT "wrong results|memory")
+
 annulus_attention_defect(delta_forgotten generic plain generic_backward.cu
   FROM "(gradients[i][j] - delta)" TO "gradients[i][j]"
   EXPECT "wrong results")

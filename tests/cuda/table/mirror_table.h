@@ -65,7 +65,13 @@ class MirrorTable final : public KernelTable {
   void AttentionForwardFold(const AttentionForwardArgs&, const KeyBlock&, View) override {
     Refuse();
   }
-  void AttentionForwardFinish(const AttentionForwardArgs&, View, View) override { Refuse(); }
+  void AttentionForwardLast(const AttentionForwardArgs&, const KeyBlock&, const AttentionOutputs&,
+                            View) override {
+    Refuse();
+  }
+  void AttentionForwardFinish(const AttentionForwardArgs&, const AttentionOutputs&) override {
+    Refuse();
+  }
   void AttentionBackwardBegin(const AttentionBackwardArgs&) override { Refuse(); }
   void AttentionBackwardFold(const AttentionBackwardArgs&, const KeyBlock&, const KeyBlockGradient&,
                              View) override {
