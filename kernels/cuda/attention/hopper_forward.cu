@@ -1,18 +1,18 @@
 // Forward folds on Hopper: wgmma, TMA, warps of different trades (Shah et al. 2024,
 // FlashAttention-3).
 //
-// Tiling: a block takes 128 queries of one head, 64 to each of two consumer warpgroups, and walks
-// the tiles of 128 keys that the mask lets it see; block patterns, which take registers to tell,
-// are left to mma_forward.cu. One warp, the producer, finds the tiles and has the copy engine fetch
-// them, two stages of K and of V; with each tile it leaves a note of where its keys sit and how
-// visible they are. A consumer starts the scores of the next tile, then the outputs of the last,
-// and takes exponentials of the former while the latter is computed; consumers take turns at
-// starting products (named barriers), so that one's exponentials fill the time of the other's
-// products. FLOPs: 4 D per (query, key) of a tile. Bytes per block: 2 D per query; 4 D per key from
-// L2; of state 4 D per query read after a fold that saw keys, 4 D written, by the last fold 2 D of
-// outputs instead. Shared memory: 2 D (128 + 4 * 128): 160 KiB at D = 128, 80 at 64.
-// Registers: S 64, P 32, O D / 2 per consumer thread, of 240; the producer gives its own away.
-// (Three consumers at D = 64, with 160 registers, spill.)
+// Tiling: a block takes queries of one head, 64 to each of two consumer warpgroups, or of three at
+// D = 64, and walks the tiles of 128 keys that the mask lets it see; block patterns, which take
+// registers to tell, are left to mma_forward.cu. One warp, the producer, finds the tiles and has
+// the copy engine fetch them, two stages of K and of V; with each tile it leaves a note of where
+// its keys sit and how visible they are. A consumer starts the scores of the next tile, then the
+// outputs of the last, and takes exponentials of the former while the latter is computed; consumers
+// take turns at starting products (named barriers), so that one's exponentials fill the time of the
+// others' products. FLOPs: 4 D per (query, key) of a tile. Bytes per block: 2 D per query; 4 D per
+// key from L2; of state 4 D per query read after a fold that saw keys, 4 D written, by the last
+// fold 2 D of outputs instead. Shared memory: 2 D (64 per consumer + 4 * 128): 160 KiB at D = 128,
+// 88 at 64. Registers: S 64, P 32, O D / 2 per consumer thread, of 240, or of 160 for three; the
+// producer gives its own away.
 #include "kernels/cuda/attention/folds.h"
 #include "kernels/cuda/attention/hopper_pipeline.h"
 #include "kernels/cuda/attention/hopper_tile.h"
@@ -25,12 +25,12 @@ namespace {
 template <int kDimension>
 struct Tiling {
   static constexpr int kDim = kDimension;
-  static constexpr int kConsumers = 2;  // warpgroups
+  static constexpr int kConsumers = kDim == 64 ? 3 : 2;  // warpgroups
   static constexpr int kQueries = 64 * kConsumers;
   static constexpr int kKeys = 128;
   static constexpr int kThreads = kWarpgroup * (kConsumers + 1);
-  static constexpr int kConsumerRegisters = 240;
-  static constexpr int kProducerRegisters = 24;
+  static constexpr int kConsumerRegisters = kDim == 64 ? 160 : 240;
+  static constexpr int kProducerRegisters = 32;
   static constexpr int kBoxes = kDim / kBoxColumns;
   static constexpr uint32_t kQueryBox = kQueries * kBoxRowBytes;
   static constexpr uint32_t kKeyBox = kKeys * kBoxRowBytes;
@@ -39,8 +39,16 @@ struct Tiling {
   static constexpr uint32_t kTileBytes = kQueryBytes + 2 * kStages * kKeyBytes;
 };
 
+// What a block computes.
+struct Work {
+  int head;
+  int batch;
+  Tile queries;
+};
+
 // After the tiles in shared memory.
 struct Notes {
+  Work work;  // read there when it is needed: it takes no registers in between
   uint64_t full_q;
   uint64_t full_k[kStages], empty_k[kStages];
   uint64_t full_v[kStages], empty_v[kStages];
@@ -76,17 +84,11 @@ __device__ __forceinline__ void InitBarriers(Notes& notes) {
   ptx::FenceMbarrierInit();
 }
 
-// What a block computes.
-struct Work {
-  int head;
-  int batch;
-  Tile queries;
-};
-
 template <class Shape>
 __device__ __forceinline__ void Produce(const ForwardFold<BFloat16>& p, const Maps& maps,
-                                        const Work& work, const Room<Shape>& room, Notes& notes) {
+                                        const Room<Shape>& room, Notes& notes) {
   const FoldShape& s = p.shape;
+  const Work& work = notes.work;
   const bool leads = threadIdx.x % 32 == 0;
   if (leads) {
     ptx::MbarrierArriveExpect(At(notes.full_q), Shape::kQueryBytes);
@@ -203,13 +205,18 @@ __device__ __forceinline__ void FoldTiles(const ForwardFold<BFloat16>& p, const 
   turns.End();
 }
 
+// A warp's rows, from `first_row` of the block's on.
+__device__ __forceinline__ RowBlock RowsOf(const ForwardFold<BFloat16>& p, const Work& work,
+                                           int first_row) {
+  return {RowIndex(p.shape, work.batch, work.head, work.queries.token + first_row),
+          work.queries.count - first_row, p.shape.head_dim};
+}
+
 template <class Shape>
-__device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Work& work,
-                                        const Room<Shape>& room, Notes& notes, int consumer) {
+__device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Room<Shape>& room,
+                                        Notes& notes, int consumer) {
+  const Work& work = notes.work;
   const int first_row = consumer * 64 + static_cast<int>(threadIdx.x) % kWarpgroup / 32 * 16;
-  const int token = work.queries.token + first_row;
-  const RowBlock block{RowIndex(p.shape, work.batch, work.head, token),
-                       work.queries.count - first_row, p.shape.head_dim};
   const Consumer self{consumer, TwoRows(p.mask, work.queries, first_row)};
   // Even without keys: no copy may be under way when a block ends.
   ptx::MbarrierWait(At(notes.full_q), 0);
@@ -218,12 +225,13 @@ __device__ __forceinline__ void Consume(const ForwardFold<BFloat16>& p, const Wo
   const bool last = p.outputs.lse != nullptr;
   if (!any && !last) return;
   RunningRows<Shape::kDim> state;
-  state.Load(p.out, p.max, p.sum, block);
+  state.Load(p.out, p.max, p.sum, RowsOf(p, work, first_row));
   if (any) FoldTiles<Shape>(p, room, notes, self, state);
+  const RowBlock rows = RowsOf(p, work, first_row);
   if (last) {
-    state.Finish({p, work.batch, work.head, token}, block);
+    state.Finish({p, work.batch, work.head, work.queries.token + first_row}, rows);
   } else {
-    state.Store(p.out, p.max, p.sum, block);
+    state.Store(p.out, p.max, p.sum, rows);
   }
 }
 
@@ -234,15 +242,18 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   DYNAMIC_SHARED(shared);
   Notes& notes = *reinterpret_cast<Notes*>(shared + Shape::kTileBytes);
   const Room<Shape> room{ptx::SharedAddress(shared)};
-  const Work work{static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z),
-                  TileAt(p.queries, static_cast<int>(gridDim.x - 1 - blockIdx.x), Shape::kQueries)};
-  if (threadIdx.x == 0) InitBarriers<Shape>(notes);
+  if (threadIdx.x == 0) {
+    const int tile = static_cast<int>(gridDim.x - 1 - blockIdx.x);  // those of most work first
+    notes.work = {static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z),
+                  TileAt(p.queries, tile, Shape::kQueries)};
+    InitBarriers<Shape>(notes);
+  }
   __syncthreads();
   SplitWarpgroups<Shape>(
       [&](int warp) {
-        if (warp == 0) Produce<Shape>(p, maps, work, room, notes);
+        if (warp == 0) Produce<Shape>(p, maps, room, notes);
       },
-      [&](int warpgroup) { Consume<Shape>(p, work, room, notes, warpgroup); });
+      [&](int warpgroup) { Consume<Shape>(p, room, notes, warpgroup); });
 }
 
 template <class Shape>

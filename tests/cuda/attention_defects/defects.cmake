@@ -91,8 +91,8 @@ annulus_attention_defect(sequences_taken_to_be_adjacent mma plain mma_tile.h UNI
 
 # Hopper's pipeline.
 annulus_attention_defect(barriers_not_seen_by_all hopper race hopper_forward.cu
-  FROM "if (threadIdx.x == 0) InitBarriers<Shape>(notes);\n  __syncthreads();"
-  TO "if (threadIdx.x == 0) InitBarriers<Shape>(notes);"
+  FROM "    InitBarriers<Shape>(notes);\n  }\n  __syncthreads();"
+  TO "    InitBarriers<Shape>(notes);\n  }"
   EXPECT "race|barrier")
 annulus_attention_defect(scores_read_too_early hopper plain hopper_forward.cu
   FROM "ptx::WgmmaWait<1>(Flat(scores));" TO "ptx::WgmmaWait<2>(Flat(scores));"
