@@ -17,3 +17,6 @@ endfunction()
 annulus_plain_emulated_test(cuda_attention_schedules_test
   SOURCES attention_schedules_test.cc attention_sweep_test.cc ${annulus_attention_cases}
   EMULATED annulus_emulated_attention LIBRARIES annulus_reference annulus_kernels)
+annulus_plain_emulated_test(cuda_turns_test
+  SOURCES turns_test.cu ../kernels/attention_case.cc ../kernels/attention_draw.cc
+  EMULATED annulus_emulated_attention LIBRARIES annulus_reference annulus_kernels)

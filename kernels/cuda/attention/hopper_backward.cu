@@ -38,7 +38,8 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
     room.FetchKeys(maps, {work.kv_head * s.head_dim, keys.token, work.batch}, At(notes.full_keys));
   }
   GroupWalk<false> walk(p, keys, Shape::kQueries);
-  for (RingPlace at;; at.Advance()) {
+  for (uint32_t passed = 0;; ++passed) {
+    const RingPlace at(passed);
     const GroupWalk<false>::Step step = walk.WarpNext();
     const Tile& queries = step.queries.tile;
     const int head = work.kv_head * s.group + step.head_in_group;
@@ -48,6 +49,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
       if (lane == 0) {
         notes.visibility[at.stage] = step.queries.visibility;
         ptx::MbarrierArrive(full);
+        for (uint32_t w = 0; w < Shape::kWriters; ++w) notes.Leave(passed + w, {});
       }
       return;
     }
@@ -58,6 +60,7 @@ __device__ __forceinline__ void Produce(const BackwardFold<BFloat16>& p, const B
       // Keys that do not exist are masked by ranges.
       const bool whole = keys.count == Shape::kKeys;
       notes.visibility[at.stage] = whole ? step.queries.visibility : Visibility::kRanges;
+      notes.Leave(passed, {.queries = queries, .row = row});
       room.FetchQueries(maps, {head * s.head_dim, queries.token, work.batch}, at.stage, full);
     }
   }
@@ -70,8 +73,6 @@ __device__ __forceinline__ void Consume(const BackwardFold<BFloat16>& p, unsigne
   const BackwardRoom<Shape> room{ptx::SharedAddress(shared)};
   const int first_key = consumer * 64 + static_cast<int>(threadIdx.x) % kWarpgroup / 32 * 16;
   const uint32_t own_rows = static_cast<uint32_t>(consumer) * 64 * kBoxRowBytes;
-  const float scale2 = p.shape.scale * kLog2E;
-  const TwoKeys keys(notes.keys, first_key);
   float dk[kDim / 8][4], dv[kDim / 8][4], s[kQueries / 8][4], dp[kQueries / 8][4];
   uint32_t weights[kQueries / 16][4], gradients[kQueries / 16][4];
   QuerySums<Shape> sums(consumer, shared);
@@ -92,8 +93,10 @@ __device__ __forceinline__ void Consume(const BackwardFold<BFloat16>& p, unsigne
     StartRowsTimesRows<kDim, kKeys, kQueries>(dp, room.v() + own_rows, dout);
     ptx::WgmmaCommit();
     ptx::WgmmaWait<1>(Flat(s));
-    MaskKeyRows<false, kQueries>(p.mask, keys, rows, visibility, s);
-    ToWeights<kQueries>(rows, scale2, s);
+    if (visibility != Visibility::kAll) {
+      MaskKeyRows<false, kQueries>(p.mask, TwoKeys(notes.keys, first_key), rows, visibility, s);
+    }
+    ToWeights<kQueries>(rows, p.shape.scale * kLog2E, s);
     PackRows(s, weights);
     ptx::WgmmaFence();
     StartAddTimesTile<kDim, kQueries>(dv, weights, dout);

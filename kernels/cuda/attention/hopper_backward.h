@@ -22,7 +22,7 @@ struct HopperBackwardTiling {
   static constexpr int kQueries = 64;  // that pass at once
   static constexpr int kThreads = kWarpgroup * (kConsumers + 1);
   static constexpr int kConsumerRegisters = 240;
-  static constexpr int kProducerRegisters = 32;
+  static constexpr int kProducerRegisters = 24;
   static constexpr int kBoxes = kDim / kBoxColumns;
   static constexpr uint32_t kKeyBox = kKeys * kBoxRowBytes;
   static constexpr uint32_t kQueryBox = kQueries * kBoxRowBytes;
@@ -53,16 +53,34 @@ BackwardMaps MapBackward(const BackwardLaunch<BFloat16>& launch) {
           MapTensor(MappedQueries(f.shape, f.dout, launch.batch), Shape::kQueries)};
 }
 
+// Whose sums a writer adds where. A tile without queries: the walk is over.
+struct SumNote {
+  Tile queries;
+  int left = 0;     // by the writer: the word that it leaves
+  int64_t row = 0;  // the first one's, in [B,H,T]
+};
+// When the producer leaves one, writers may still read those of the 6 tiles before; and it leaves as
+// many as there are writers at the end, at once.
+inline constexpr uint32_t kSumNotes = 16;
+
 // After the tiles in shared memory.
 template <class Shape>
 struct BackwardNotes {
   uint64_t full_keys;
   uint64_t full[kStages], empty[kStages];
   uint64_t full_sum[Shape::kWriters], empty_sum[Shape::kWriters];
+  uint64_t full_note[kSumNotes];
+  SumNote sums[kSumNotes];
   Visibility visibility[kStages];  // kNone: the walk is over
   QueryRows<Shape::kQueries> rows[kStages];
   KeyWork work;
   Tile keys;
+
+  // By one thread: tells the writer of the tile-th tile of it.
+  __device__ __forceinline__ void Leave(uint32_t tile, const SumNote& note) {
+    sums[tile % kSumNotes] = note;
+    ptx::MbarrierArrive(At(full_note[tile % kSumNotes]));
+  }
 
   // By one thread.
   __device__ __forceinline__ void Init() {
@@ -76,6 +94,7 @@ struct BackwardNotes {
       ptx::MbarrierInit(At(full_sum[w]), Shape::kSumWarps);
       ptx::MbarrierInit(At(empty_sum[w]), 1);
     }
+    for (uint64_t& note : full_note) ptx::MbarrierInit(At(note), 1);
     ptx::FenceMbarrierInit();
   }
 };

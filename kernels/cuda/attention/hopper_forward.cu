@@ -30,7 +30,7 @@ struct Tiling {
   static constexpr int kKeys = 128;
   static constexpr int kThreads = kWarpgroup * (kConsumers + 1);
   static constexpr int kConsumerRegisters = kDim == 64 ? 160 : 240;
-  static constexpr int kProducerRegisters = 32;
+  static constexpr int kProducerRegisters = kDim == 64 ? 32 : 24;
   static constexpr int kBoxes = kDim / kBoxColumns;
   static constexpr uint32_t kQueryBox = kQueries * kBoxRowBytes;
   static constexpr uint32_t kKeyBox = kKeys * kBoxRowBytes;

@@ -43,6 +43,11 @@ __device__ __forceinline__ void Release(const uint64_t& empty) {
 // 0 to 3; the others, from 0 on, call consume(warpgroup).
 template <class Shape, class Serve, class Consume>
 __device__ __forceinline__ void SplitWarpgroups(const Serve& serve, const Consume& consume) {
+  // A block has as many registers as all of its threads may have alike, in units of 8.
+  constexpr int kGiven = 65536 / Shape::kThreads / 8 * 8 * (Shape::kConsumers + 1);
+  static_assert(Shape::kThreads == kWarpgroup * (Shape::kConsumers + 1));
+  static_assert(Shape::kConsumers * Shape::kConsumerRegisters + Shape::kProducerRegisters <= kGiven,
+                "consumers would wait for registers for ever");
   // Told by one lane, which has the compiler see that all have it: descriptors of products are
   // computed once a warp then.
   const int warp = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0);

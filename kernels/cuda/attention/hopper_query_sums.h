@@ -9,7 +9,7 @@ namespace annulus::kernels::cuda {
 template <class Shape>
 __device__ __forceinline__ void StoreScoreGradients(
     const uint32_t (&gradients)[Shape::kQueries / 16][4], int first_key, uint32_t to) {
-  const int lane = Lane().lane;
+  const int lane = ptx::LaneIndex();
   const uint32_t rows = ChunkAddress<kBoxColumns>(to, first_key + (lane & 15), lane >> 4);
 #pragma unroll
   for (uint32_t k = 0; k < Shape::kQueries / 16; ++k) {
@@ -83,30 +83,32 @@ class QuerySums {
   float dq_[kBoxColumns / 8][4];
 };
 
+// By one thread: waits for this block's turn at a tile, and notes what it will leave.
+template <class Shape>
+__device__ __forceinline__ void AwaitTurn(const BackwardFold<BFloat16>& p, const KeyWork& work,
+                                          SumNote& note) {
+  const Turn turn = TurnAt(p.mask, note.queries, p.keys, Shape::kKeys, work.key_tile);
+  note.left = turn.left;
+  ptx::WaitAcquire(p.turns.last + note.row, turn.awaited);
+}
+
 // By one of kWriters warps: adds what consumers leave for it to dq when it is this block's turn.
 // There are several because each waits for its sums to arrive before it passes the turn on.
+// Between its steps it keeps nothing in registers, of which its warpgroup has few.
 template <class Shape>
 __device__ __forceinline__ void WriteQuerySums(const BackwardFold<BFloat16>& p, uint32_t sums,
                                                BackwardNotes<Shape>& notes, uint32_t writer) {
-  const KeyWork& work = notes.work;
-  const FoldShape& s = p.shape;
-  GroupWalk<false> walk(p, notes.keys, Shape::kQueries);
-  for (uint32_t tile = 0;; ++tile) {
-    const GroupWalk<false>::Step step = walk.WarpNext();
-    if (step.queries.visibility == Visibility::kNone) return;
-    const WriterPlace<Shape> at(tile);
-    if (at.writer != writer) continue;
-    const Tile& queries = step.queries.tile;
-    const Turn turn = WarpTurnAt(p.mask, queries, p.keys, Shape::kKeys, work.key_tile);
-    const int64_t first =
-        RowIndex(s, work.batch, work.kv_head * s.group + step.head_in_group, queries.token);
-    if (ptx::LaneIndex() == 0) ptx::WaitAcquire(p.turns.last + first, turn.awaited);
+  for (uint32_t tile = writer;; tile += Shape::kWriters) {
+    ptx::MbarrierWait(At(notes.full_note[tile % kSumNotes]), tile / kSumNotes & 1);
+    SumNote& note = notes.sums[tile % kSumNotes];
+    if (note.queries.count == 0) return;
+    if (ptx::LaneIndex() == 0) AwaitTurn<Shape>(p, notes.work, note);
     __syncwarp();
     ptx::FenceProxyAsyncGlobal();
-    ptx::MbarrierWait(At(notes.full_sum[writer]), at.round);
+    ptx::MbarrierWait(At(notes.full_sum[writer]), WriterPlace<Shape>(tile).round);
 #pragma unroll 1
-    for (int row = ptx::LaneIndex(); row < queries.count; row += 32) {
-      ptx::BulkAdd(p.dq + (first + row) * Shape::kDim,
+    for (int row = ptx::LaneIndex(); row < note.queries.count; row += 32) {
+      ptx::BulkAdd(p.dq + (note.row + row) * Shape::kDim,
                    sums + static_cast<uint32_t>(row) * Shape::kSumRowBytes,
                    Shape::kDim * sizeof(float));
     }
@@ -116,7 +118,7 @@ __device__ __forceinline__ void WriteQuerySums(const BackwardFold<BFloat16>& p, 
     if (ptx::LaneIndex() == 0) ptx::MbarrierArrive(At(notes.empty_sum[writer]));
     ptx::BulkWait<0>();
     __syncwarp();
-    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + first, turn.left);
+    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + note.row, note.left);
   }
 }
 

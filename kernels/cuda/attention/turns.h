@@ -3,9 +3,8 @@
 //
 // Blocks of a kernel each have a tile of keys to themselves, and add to the gradients of the
 // queries that see it. Those that meet at a tile of queries go from the last tile of keys to the
-// first. A word per tile of queries says who came last; it is 0 before the first and after the last
-// of a fold. A block waits for such alone as have started before it: blocks draw their work from a
-// counter, last keys first.
+// first. A word per tile of queries counts them; the last one of a fold leaves 0. A block waits for
+// such alone as have started before it: blocks draw their work from a counter, last keys first.
 //
 // Under a causal mask nobody has to wait: the last keys are seen by the fewest queries, and each
 // block of keys is one tile of queries behind the one that it follows.
@@ -42,36 +41,24 @@ __device__ __forceinline__ KeyWork WorkOf(unsigned draw, const KeyDraws& draws) 
   return {draws.key_tiles - 1 - in_group / heads, head % draws.kv_heads, head / draws.kv_heads};
 }
 
-// Values of a word: who has to have been there, and what to leave.
+// Values of a word: how many have to have been there, and what to leave.
 struct Turn {
   int awaited;
   int left;
 };
 
-// For the block of `key_tile`, at a tile of queries that sees it; by whole warps.
-__device__ __forceinline__ Turn WarpTurnAt(const DeviceMask& mask, const Tile& queries,
-                                           const TileTable& keys, int size, int key_tile) {
+// For the block of `key_tile`, at a tile of queries that sees it.
+__device__ __forceinline__ Turn TurnAt(const DeviceMask& mask, const Tile& queries,
+                                       const TileTable& keys, int size, int key_tile) {
   const QueryBounds bounds(mask, queries);
-  const auto sees = [&](const TileTable::Run& run, int tile) {
-    return WarpVisibility<false>(mask, queries, bounds, TileOf(run, tile, size)) !=
-           Visibility::kNone;
-  };
-  int above = -1, below = -1, before = 0;
-  for (int r = 0; r < keys.runs; ++r) {
-    const TileTable::Run& run = keys.run[r];
-    const TileInterval within = KeyTilesWithin(bounds, run, size);
-    const int own = key_tile - before;  // counted from this run's first
-    for (int tile = min(within.end, own) - 1; tile >= within.begin; --tile) {
-      if (!sees(run, tile)) continue;
-      below = before + tile;
-      break;
-    }
-    for (int tile = max(within.begin, own + 1); above < 0 && tile < within.end; ++tile) {
-      if (sees(run, tile)) above = before + tile;
-    }
-    before = run.tiles;
+  int above = 0, first = key_tile;
+  for (int r = keys.runs - 1; r >= 0; --r) {
+    const int before = r == 0 ? 0 : keys.run[r - 1].tiles;
+    const TileInterval within = KeyTilesWithin(bounds, keys.run[r], size);
+    above += max(0, within.end - max(within.begin, key_tile - before + 1));
+    if (within.begin < within.end) first = before + within.begin;
   }
-  return {above + 1, below < 0 ? 0 : key_tile + 1};
+  return {above, first < key_tile ? above + 1 : 0};
 }
 
 }  // namespace annulus::kernels::cuda

@@ -156,12 +156,12 @@ struct TileInterval {
   int end = 0;
 };
 
-// Those of a run of keys that may hold some of [low_first, high_last].
+// Those of a run of keys that WarpVisibility() does not call kNone, but for block patterns.
 __device__ __forceinline__ TileInterval KeyTilesWithin(const QueryBounds& bounds,
                                                        const TileTable::Run& run, int size) {
   const int last = run.start + (run.count - 1) * run.stride;
   if (bounds.real == 0 || bounds.high_last < run.start || bounds.low_first > last) return {};
-  const int first = max(0, bounds.low_first - run.start) / run.stride;
+  const int first = (max(0, bounds.low_first - run.start) + run.stride - 1) / run.stride;
   return {first / size, min(run.count - 1, (bounds.high_last - run.start) / run.stride) / size + 1};
 }
 

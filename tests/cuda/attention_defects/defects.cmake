@@ -140,15 +140,15 @@ annulus_attention_defect(sums_overwritten hopper race hopper_query_sums.h UNIT h
   FROM "if (tile > 0) {" TO "if (false) {"
   EXPECT "race")
 annulus_attention_defect(turn_not_waited_for hopper race hopper_query_sums.h UNIT hopper_backward.cu
-  FROM "if (ptx::LaneIndex() == 0) ptx::WaitAcquire(p.turns.last + first, turn.awaited);" TO ""
+  FROM "ptx::WaitAcquire(p.turns.last + note.row, turn.awaited);" TO ""
   EXPECT "race")
 annulus_attention_defect(turn_passed_on_too_early hopper race hopper_query_sums.h
   UNIT hopper_backward.cu
-  FROM "ptx::BulkWait<0>();\n    __syncwarp();\n    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + first, turn.left);"
-  TO "if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + first, turn.left);\n    ptx::BulkWait<0>();"
+  FROM "ptx::BulkWait<0>();\n    __syncwarp();\n    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + note.row, note.left);"
+  TO "if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + note.row, note.left);\n    ptx::BulkWait<0>();"
   EXPECT "race")
 annulus_attention_defect(turns_not_at_rest_after_a_fold hopper plain turns.h UNIT hopper_backward.cu
-  FROM "below < 0 ? 0 : key_tile + 1" TO "key_tile + 1"
+  FROM "first < key_tile ? above + 1 : 0" TO "above + 1"
   EXPECT "deadlock")
 annulus_attention_defect(first_keys_first hopper plain turns.h UNIT hopper_backward.cu
   FROM "draws.key_tiles - 1 - in_group / heads" TO "in_group / heads"

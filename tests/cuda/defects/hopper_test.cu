@@ -333,5 +333,24 @@ TEST(HopperDefects, OrdinaryStoresWithoutAProxyFence) {
   }
 }
 
+// Three warpgroups share what a block of 384 threads is given, 168 registers a thread.
+template <int kKept>
+__global__ void ShareRegisters(int* out) {
+  if (threadIdx.x < 128) {
+    ptx::ReleaseRegisters<kKept>();
+  } else {
+    ptx::ClaimRegisters<240>();
+  }
+  out[threadIdx.x] = 1;
+}
+
+TEST(HopperDefects, MoreRegistersAreClaimedThanAreGiven) {
+  const OnDevice<int> out(384);
+  ASSERT_EQ(Launch({1, 384, 0}, ShareRegisters<24>, out.get()), cudaSuccess);
+  ExpectNothingTold();
+  ASSERT_EQ(Launch({1, 384, 0}, ShareRegisters<32>, out.get()), cudaSuccess);
+  ExpectTold(Defect::kDeadlock, "setmaxnreg, for registers that others do not give");
+}
+
 }  // namespace
 }  // namespace annulus

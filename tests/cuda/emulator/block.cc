@@ -26,6 +26,8 @@ void Entry() {
   block->Exit();
 }
 
+// Of a multiprocessor, for a block that has it to itself.
+constexpr int kRegisters = 65536;
 // A warp may finish a step once in so many picks of a prioritised schedule before priorities
 // change.
 constexpr uint32_t kPicksPerPriority = 4096;
@@ -82,6 +84,8 @@ void Block::Start() {
   mbarriers.clear();
   bulk_actions.clear();
   word_waiters.clear();
+  free_registers = 0;
+  register_waiters.clear();
   for (Barrier& barrier : barriers) barrier = Barrier();
   warps.clear();
   warps.resize(static_cast<size_t>((thread_count_ + 31) / 32));
@@ -96,6 +100,7 @@ void Block::Start() {
     thread.index = i;
     thread.lane = i % 32;
     thread.warp = i / 32;
+    thread.registers = kRegisters / thread_count_ / 8 * 8;  // as many as all may have alike
     const auto flat = static_cast<unsigned>(i);
     thread.position = {flat % shape.block.x, flat / shape.block.x % shape.block.y,
                        flat / (shape.block.x * shape.block.y)};

@@ -54,6 +54,7 @@ struct Thread {
   ThreadState state = ThreadState::kDone;
   const char* waits_for = "";
   Place waits_at = nullptr;
+  int registers = 0;                   // that it has
   int barrier_tally = 0;               // of the last __syncthreads
   CopyGroup open_copies;               // since the last commit
   std::vector<CopyGroup> copy_groups;  // committed, oldest first
@@ -123,6 +124,9 @@ class Block {
   void BlockOn(const char* what, Place at);
   void Yield();
   void Wake(int thread);
+  void Wake(const std::vector<int>& threads_of) {
+    for (const int thread : threads_of) Wake(thread);
+  }
   // Ends the block after the current switch: its state is no longer of use.
   [[noreturn]] void GiveUp();
 
@@ -136,6 +140,8 @@ class Block {
   std::map<uint32_t, Mbarrier> mbarriers;  // by shared address
   std::vector<BulkAction> bulk_actions;
   std::vector<int> word_waiters;  // threads that wait for words of memory
+  int free_registers = 0;         // of the block, for its threads
+  std::vector<int> register_waiters;
   SharedMemory shared;
   std::unique_ptr<RaceDetector> races;  // null unless they are looked for
   LaunchShape shape;

@@ -61,7 +61,8 @@ void WgmmaFence(Place at);
 void WgmmaCommit(Place at);
 void WgmmaWait(int pending, Place at);
 
-// setmaxnreg, by all warps of a warpgroup.
+// setmaxnreg, by all warps of a warpgroup. A block has as many registers as all of its threads
+// could have alike.
 void SetRegisters(int count, Place at);
 
 }  // namespace annulus::emulator

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "tests/cuda/emulator/block.h"
@@ -240,6 +241,13 @@ void SetRegisters(int count, Place at) {
   if (count % 8 != 0 || count < 24 || count > 256) {
     Tell(Defect::kDevice, Text("setmaxnreg of %d registers, at %s", count, LineOf(at).c_str()));
   }
+  while (block->free_registers < count - self->registers) {
+    block->register_waiters.push_back(self->index);
+    block->BlockOn("setmaxnreg, for registers that others do not give", at);
+  }
+  block->free_registers -= count - self->registers;
+  if (count < self->registers) block->Wake(std::exchange(block->register_waiters, {}));
+  self->registers = count;
 }
 
 }  // namespace annulus::emulator

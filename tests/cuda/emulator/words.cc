@@ -1,5 +1,6 @@
 // Words of the device's memory by which blocks tell each other how far they are.
 #include <atomic>
+#include <utility>
 
 #include "tests/cuda/emulator/access.h"
 #include "tests/cuda/emulator/block.h"
@@ -13,8 +14,7 @@ void StoreRelease(int* word, int value, Place at) {
   if (!CheckAccess({word, sizeof *word, Access::kWrite, at, -1, true})) return;
   if (block->races != nullptr) ReleaseToBlocks(word, self->index);
   std::atomic_ref<int>(*word).store(value);
-  for (const int thread : block->word_waiters) block->Wake(thread);
-  block->word_waiters.clear();
+  block->Wake(std::exchange(block->word_waiters, {}));
 }
 
 // Blocks run one after another: what this one does not find, no other will bring.
