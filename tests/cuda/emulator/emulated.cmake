@@ -18,6 +18,8 @@ set(annulus_emulated_race -O1 -fsanitize=thread)
 set(annulus_emulated_asan -O1 -fsanitize=address,undefined -fno-sanitize=vptr
     -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
+set(annulus_emulated_include ${PROJECT_SOURCE_DIR}/tests/cuda/emulator/include)
+
 # Options that a flavour's sources are compiled with, into `result`.
 function(annulus_emulated_options flavour result)
   # Local memory starts as no plausible number; calls return to the line that reports name.
@@ -40,10 +42,21 @@ function(annulus_emulated_target target flavour)
   annulus_emulated_options(${flavour} options)
   target_compile_options(${target} PRIVATE ${options})
   target_compile_features(${target} PRIVATE cxx_std_20)
-  target_include_directories(${target} BEFORE PRIVATE
-    ${PROJECT_SOURCE_DIR}/tests/cuda/emulator/include)
-  target_link_libraries(${target} PUBLIC annulus_emulator_${flavour})
+  target_include_directories(${target} BEFORE PRIVATE ${annulus_emulated_include})
+  # All are compiled alike, whether they use fmt or not.
+  target_link_libraries(${target} PUBLIC annulus_emulator_${flavour} PRIVATE fmt::fmt)
 endfunction()
+
+# Precompiled headers: kernels_FLAVOUR for kernels, emulated_FLAVOUR for tests of them.
+foreach(flavour IN LISTS ANNULUS_EMULATED_FLAVOURS)
+  annulus_emulated_options(${flavour} options)
+  set(headers ${annulus_emulated_include}/cuda_runtime.h ${annulus_common_headers})
+  annulus_precompile_headers(kernels_${flavour} FOR TESTS OPTIONS ${options}
+    LIBRARIES annulus_options fmt::fmt INCLUDES ${annulus_emulated_include} HEADERS ${headers})
+  annulus_precompile_headers(emulated_${flavour} FOR TESTS OPTIONS ${options}
+    LIBRARIES annulus_options fmt::fmt GTest::gmock INCLUDES ${annulus_emulated_include}
+    HEADERS ${headers} <gmock/gmock.h> <gtest/gtest.h>)
+endforeach()
 
 function(annulus_add_emulated_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
@@ -51,6 +64,7 @@ function(annulus_add_emulated_library name)
   foreach(flavour IN LISTS ANNULUS_EMULATED_FLAVOURS)
     add_library(${name}_${flavour} STATIC EXCLUDE_FROM_ALL ${ARG_SOURCES})
     annulus_emulated_target(${name}_${flavour} ${flavour})
+    annulus_use_precompiled(${name}_${flavour} kernels_${flavour})
     target_link_libraries(${name}_${flavour} PUBLIC ${ARG_LIBRARIES})
   endforeach()
 endfunction()
@@ -62,6 +76,7 @@ function(annulus_emulated_test name)
     set(target ${name}_${flavour})
     add_executable(${target} ${ARG_SOURCES})
     annulus_emulated_target(${target} ${flavour})
+    annulus_use_precompiled(${target} emulated_${flavour})
     list(TRANSFORM ARG_EMULATED APPEND _${flavour} OUTPUT_VARIABLE emulated)
     target_link_libraries(${target} PRIVATE annulus_emulator_main ${emulated} ${ARG_LIBRARIES}
                           annulus_emulator_${flavour} GTest::gtest)
