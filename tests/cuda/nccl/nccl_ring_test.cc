@@ -9,6 +9,7 @@
 #include "parallel/local_communicator.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/staged_communicator.h"
+#include "tests/cuda/emulator/memory.h"
 #include "tests/cuda/emulator/options.h"
 #include "tests/parallel/ring_case.h"
 #include "tests/parallel/ring_reference.h"
@@ -36,7 +37,8 @@ RingResults RunOnDevices(const Whole& whole, const RingCase& c, const ScheduleSp
                          const Transport& transport) {
   RingResults results(whole, c.ranks);
   RunRanks(c.ranks, [&](Communicator& host) {
-    constexpr int64_t kBytes = int64_t{16} << 20;
+    // Little, for the emulator opens and closes all of it with every kernel.
+    constexpr int64_t kBytes = int64_t{1} << 20;
     const auto table = kernels::CreateCudaTable({.node_local_rank = host.rank()});
     runtime::Arena arena(kBytes, table->ReserveTensorMemory(kBytes));
     const std::unique_ptr<Communicator> context = transport(host, *table);
@@ -76,7 +78,8 @@ TEST(NcclRing, BitsDoNotDependOnTheOrderOfStreams) {
   if (emulator::RacesAreDetected()) return;  // and need no other order to see what nothing orders
   const Whole whole(kTypical);
   const RingResults staged = RunOnDevices(whole, kTypical, {}, Staged);
-  emulator::ForEachSchedule(2, [&](const std::string& told) {
+  // Orders at random are left to the flavour that is fastest.
+  emulator::ForEachSchedule(emulator::AddressSanitized() ? 0 : 2, [&](const std::string& told) {
     SCOPED_TRACE(told);
     ExpectSameBits(RunOnDevices(whole, kTypical, {}, OverNccl), staged);
   });
