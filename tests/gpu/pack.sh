@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds what run.sh needs on a machine with a GPU, and gathers it, with the libraries that such a
-# machine may lack, in one directory: MPI is left out, so ranks are threads there.
+# machine may lack, in one directory and in DIRECTORY.tar.gz, a third of its size, to be carried there:
+# MPI is left out, so ranks are threads there.
 # Needs nvcc and the packages of tests/packages.sh. Usage: bash tests/gpu/pack.sh [DIRECTORY]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -21,8 +22,10 @@ done | sort -u | grep -Ev '/(ld-linux.*|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s)|li
   xargs -I{} cp -L {} "$directory/lib"
 strip --strip-unneeded "$directory"/lib/*
 
-bytes=$(du -sb "$directory" | cut -f1)
-echo "$directory: $((bytes >> 20)) MiB"
+archive=$directory.tar.gz
+tar -czf "$archive" -C "$(dirname "$directory")" "$(basename "$directory")"
+bytes=$(stat -c %s "$archive")
+echo "$directory: $(du -sm "$directory" | cut -f1) MiB, $archive: $((bytes >> 20)) MiB"
 if [ "$bytes" -gt "$most_bytes" ]; then
   echo "pack.sh: more than $((most_bytes >> 20)) MiB, which is the most that run.sh's users carry" >&2
   exit 1

@@ -5,7 +5,8 @@
 # those that PyTorch brings) and python3; PyTorch only for the comparison. No network, no packages.
 # Usage: bash tests/gpu/run.sh [--pack DIRECTORY] [--out DIRECTORY] [--quick] [--smoke] [--only STEP...]
 # --smoke: sizes so small that an emulated GPU runs them, to try this; run_test.py does.
-# --pack: what tests/gpu/pack.sh gathered, perhaps elsewhere; built here where it is missing.
+# --pack: what tests/gpu/pack.sh gathered, perhaps elsewhere: DIRECTORY, or DIRECTORY.tar.gz, which is
+# unpacked. Where there is neither, it is built here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -18,6 +19,9 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+if [ ! -x "$pack/annulus" ] && [ -e "$pack.tar.gz" ]; then
+  tar -xzf "$pack.tar.gz" -C "$(dirname "$pack")"
+fi
 [ -x "$pack/annulus" ] || bash tests/gpu/pack.sh "$pack"
 
 # CUDA's libraries may come with the toolkit or, without being on the loader's path, with PyTorch.
