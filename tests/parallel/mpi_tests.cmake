@@ -4,7 +4,6 @@ target_link_libraries(mpi_communicator_test PRIVATE annulus_parallel GTest::gtes
 add_executable(mpi_ring_test mpi_ring_test.cc ring_case.cc)
 target_link_libraries(mpi_ring_test PRIVATE annulus_runtime annulus_reference)
 annulus_compile_as_test(mpi_communicator_test)
-annulus_compile_as_test(mpi_ring_test)
 set_target_properties(mpi_communicator_test mpi_ring_test PROPERTIES
                       RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 
