@@ -59,8 +59,8 @@ struct SumNote {
   int left = 0;     // by the writer: the word that it leaves
   int64_t row = 0;  // the first one's, in [B,H,T]
 };
-// When the producer leaves one, writers may still read those of the 6 tiles before; and it leaves as
-// many as there are writers at the end, at once.
+// When the producer leaves one, writers may still read those of the 6 tiles before; and it leaves
+// as many as there are writers at the end, at once.
 inline constexpr uint32_t kSumNotes = 16;
 
 // After the tiles in shared memory.
