@@ -10,18 +10,12 @@
 namespace annulus::runtime {
 namespace {
 
-std::string_view PassName(bool backward) { return backward ? "backward" : "forward"; }
-
 nlohmann::ordered_json CaseJson(const AttentionCase& shape, int threads, AttentionMethod method) {
-  return {{"n", shape.n},
-          {"batch", shape.batch},
-          {"heads", shape.heads},
-          {"kv_heads", shape.kv_heads},
-          {"head_dim", shape.head_dim},
-          {"dtype", kernels::NameOf(shape.dtype)},
-          {"mask", NameOf(shape.mask)},
-          {"threads", ThreadsJson(threads)},
-          {"implementation", NameOf(method)}};
+  nlohmann::ordered_json json;
+  AddCase(shape, json);
+  json["threads"] = ThreadsJson(threads);
+  json["implementation"] = NameOf(method);
+  return json;
 }
 
 nlohmann::ordered_json RowJson(const AttentionRow& row) {

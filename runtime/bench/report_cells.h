@@ -4,7 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "runtime/bench/attention_workload.h"
 #include "runtime/bench/rounds.h"
 #include "runtime/bench/statistics.h"
 #include "runtime/io/format.h"
@@ -14,6 +16,19 @@ namespace annulus::runtime {
 template <class T>
 nlohmann::ordered_json OrNull(const std::optional<T>& value) {
   return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+}
+
+inline std::string_view PassName(bool backward) { return backward ? "backward" : "forward"; }
+
+// What an attention computes, but for who does it.
+inline void AddCase(const AttentionCase& attention, nlohmann::ordered_json& json) {
+  json["n"] = attention.n;
+  json["batch"] = attention.batch;
+  json["heads"] = attention.heads;
+  json["kv_heads"] = attention.kv_heads;
+  json["head_dim"] = attention.head_dim;
+  json["dtype"] = kernels::NameOf(attention.dtype);
+  json["mask"] = NameOf(attention.mask);
 }
 
 // `key`, `key`_min and `key`_max.

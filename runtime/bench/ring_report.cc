@@ -13,8 +13,6 @@
 namespace annulus::runtime {
 namespace {
 
-std::string_view PassName(bool backward) { return backward ? "backward" : "forward"; }
-
 std::string_view NameOf(RingBaseline baseline) {
   switch (baseline) {
     case RingBaseline::kOneProcess:
@@ -59,15 +57,9 @@ nlohmann::ordered_json RowJson(const RingRow& row) {
                               {"threads_per_rank", ThreadsJson(row.threads_per_rank)},
                               {"devices", OrNull(row.devices)},
                               {"strategy", ShortName(row.ring.parallel)},
-                              {"partition", parallel::NameOf(row.ring.parallel.partition)},
-                              {"n", attention.n},
-                              {"batch", attention.batch},
-                              {"heads", attention.heads},
-                              {"kv_heads", attention.kv_heads},
-                              {"head_dim", attention.head_dim},
-                              {"dtype", kernels::NameOf(attention.dtype)},
-                              {"mask", NameOf(attention.mask)},
-                              {"pass", PassName(row.backward)}};
+                              {"partition", parallel::NameOf(row.ring.parallel.partition)}};
+  AddCase(attention, json);
+  json["pass"] = PassName(row.backward);
   json["clock"] = NameOf(row.clock);
   json["keys_in_place"] = row.ring.sharing.on();
   AddSpread("ms", row.ms, json);
@@ -142,8 +134,7 @@ std::string ToText(const RingReport& report) {
   if (report.rounds > 0) {
     text += fmt::format(
         "medians of {} rounds: the roof on all ranks, the baseline ({}), then the ring on {}, {} "
-        "of "
-        "the slowest\n",
+        "of the slowest\n",
         report.rounds, NameOf(first.baseline), RanksText(first.ranks, first.threads_per_rank),
         NameOf(first.clock));
   }

@@ -40,24 +40,16 @@ std::string CrossoverText(const WallReport& report, WallPart part) {
                      FormatCount(std::llround(both.part.back().x)));
 }
 
-nlohmann::ordered_json Optional(const std::optional<double>& value) {
-  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
-}
-
 nlohmann::ordered_json RowJson(const WallReport& report, const WallRow& row) {
-  const AttentionCase& shape = report.shape;
-  nlohmann::ordered_json json{{"n", row.n},
-                              {"batch", shape.batch},
-                              {"heads", shape.heads},
-                              {"kv_heads", shape.kv_heads},
-                              {"head_dim", shape.head_dim},
-                              {"dtype", kernels::NameOf(shape.dtype)},
-                              {"mask", NameOf(shape.mask)},
-                              {"threads", ThreadsJson(report.threads)},
-                              {"part", NameOf(row.part)},
-                              {"forward_ms", row.forward_ms},
-                              {"backward_ms", row.backward_ms},
-                              {"ms", row.both.ms}};
+  AttentionCase shape = report.shape;
+  shape.n = row.n;
+  nlohmann::ordered_json json;
+  AddCase(shape, json);
+  json["threads"] = ThreadsJson(report.threads);
+  json["part"] = NameOf(row.part);
+  json["forward_ms"] = row.forward_ms;
+  json["backward_ms"] = row.backward_ms;
+  json["ms"] = row.both.ms;
   AddRates(row.both, Roof::Caveat(shape.dtype, report.threads), json);
   json["rounds"] = report.rounds;
   json["clock"] = NameOf(ClockOf(report.threads));
@@ -109,11 +101,11 @@ nlohmann::ordered_json ToJson(const WallReport& report) {
   for (const WallRow& row : report.rows) json["rows"].push_back(RowJson(report, row));
   for (const WallPart part : kWallParts) {
     json["exponents"][std::string(NameOf(part))] = {
-        {"time", Optional(FitExponent(LargerHalf(report.Times(part))))},
-        {"memory", Optional(FitExponent(LargerHalf(report.Memory(part))))}};
+        {"time", OrNull(FitExponent(LargerHalf(report.Times(part))))},
+        {"memory", OrNull(FitExponent(LargerHalf(report.Memory(part))))}};
   }
   for (const WallPart part : kAttentions) {
-    json["crossover"][std::string(NameOf(part))] = Optional(report.Crossover(part));
+    json["crossover"][std::string(NameOf(part))] = OrNull(report.Crossover(part));
   }
   json["skipped"] = report.skipped;
   json["stopped"] = report.stopped;

@@ -189,7 +189,6 @@ enum class AttentionMethod : uint8_t { kFused, kNaive };
 // What stays the same as ranks are added: the sequence, or a rank's part of it.
 enum class ScalingMode : uint8_t { kStrong, kWeak };
 
-// One attention, over every combination of the lists.
 // How large the calls are that `annulus bench calibrate` times.
 enum class CallSizes : uint8_t {
   kAuto,   // small on cores, large on devices
@@ -198,6 +197,7 @@ enum class CallSizes : uint8_t {
   kLeast,  // so small that the rates mean nothing, to try the command
 };
 
+// One attention, over every combination of the lists.
 struct BenchOptions {
   std::vector<int64_t> n;  // tokens of a sequence; empty: the benchmark's own
   std::vector<int64_t> head_dim = {64};
