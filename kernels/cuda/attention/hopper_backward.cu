@@ -9,7 +9,7 @@
 // each query's lse and delta beside them; the other three add dQ to memory, in an order that is
 // always the same (turns.h), while consumers go on.
 //
-// FLOPs: 10 D per (query, key) of a tile. Bytes per block: 4 * 128 D of K and V; 12 D + 12 per
+// FLOPs: 10 D per (query, key) of a tile. Bytes per block: 4 * 128 D of K and V; 12 D + 8 per
 // query that passes, of them 8 D a sum in L2; 16 * 128 D of dK and dV. Shared memory: 197 KiB at D
 // = 128, 117 at 64. Registers: dK and dV D, S and dP 64, packed 16, dQ 32 in place of S, of 240 per
 // consumer thread. (Tiles of 128 queries at D = 64 spill, and wgmma is serialised.)

@@ -33,10 +33,11 @@ __device__ __forceinline__ void Fetch(const CUtensorMap& map, const Corner& corn
   }
 }
 
-// By each warp of the consumers, when none of its threads will read the stage any more.
-__device__ __forceinline__ void Release(const uint64_t& empty) {
+// By each warp of the consumers, when none of its threads will touch any more what those who wait
+// for the barrier are to have.
+__device__ __forceinline__ void Release(const uint64_t& barrier) {
   __syncwarp();
-  if (threadIdx.x % 32 == 0) ptx::MbarrierArrive(At(empty));
+  if (threadIdx.x % 32 == 0) ptx::MbarrierArrive(At(barrier));
 }
 
 // The last warpgroup of a block gives registers to the others and calls serve(warp), for its warps

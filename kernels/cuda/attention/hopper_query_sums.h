@@ -89,7 +89,7 @@ __device__ __forceinline__ void AwaitTurn(const BackwardFold<BFloat16>& p, const
                                           SumNote& note) {
   const Turn turn = TurnAt(p.mask, note.queries, p.keys, Shape::kKeys, work.key_tile);
   note.left = turn.left;
-  ptx::WaitAcquire(p.turns.last + note.row, turn.awaited);
+  ptx::WaitAcquire(p.turns.came + note.row, turn.awaited);
 }
 
 // By one of kWriters warps: adds what consumers leave for it to dq when it is this block's turn.
@@ -118,7 +118,7 @@ __device__ __forceinline__ void WriteQuerySums(const BackwardFold<BFloat16>& p, 
     if (ptx::LaneIndex() == 0) ptx::MbarrierArrive(At(notes.empty_sum[writer]));
     ptx::BulkWait<0>();
     __syncwarp();
-    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + note.row, note.left);
+    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.came + note.row, note.left);
   }
 }
 

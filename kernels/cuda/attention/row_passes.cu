@@ -131,7 +131,7 @@ __global__ void BeginBackwardKernel(const __grid_constant__ BackwardRows<T> p) {
   if (lane != 0) return;
   const float lse = p.lse[row.index];
   p.delta[row.index] = delta;
-  p.turns.last[row.index] = 0;
+  p.turns.came[row.index] = 0;
   if (row.index == 0) *p.turns.drawn = 0;
   p.lse2[row.index] = lse == -INFINITY ? INFINITY : lse * kLog2E;
 }

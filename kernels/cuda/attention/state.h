@@ -52,7 +52,7 @@ struct ForwardState {
 
 // Who may add to dq next (turns.h). All 0 between folds.
 struct DqTurns {
-  int* last = nullptr;        // [B,H,T]: of a tile of queries, the word of its first
+  int* came = nullptr;        // [B,H,T]: how many came to a tile of queries, at its first
   unsigned* drawn = nullptr;  // how much work of a fold was taken
 };
 

@@ -6,8 +6,8 @@
 // first. A word per tile of queries counts them; the last one of a fold leaves 0. A block waits for
 // such alone as have started before it: blocks draw their work from a counter, last keys first.
 //
-// Under a causal mask nobody has to wait: the last keys are seen by the fewest queries, and each
-// block of keys is one tile of queries behind the one that it follows.
+// Under a causal mask blocks that go alike do not wait: the last keys are seen by the fewest
+// queries, and each block of keys is one tile of queries behind the one that it follows.
 #pragma once
 
 #include "kernels/cuda/attention/folds.h"
@@ -22,7 +22,7 @@ struct KeyDraws {
   int batch = 0;
   int heads_at_once = 1;  // of all sequences; of such a group the last tiles of keys come first
 
-  __host__ __device__ int count() const { return key_tiles * kv_heads * batch; }
+  int count() const { return key_tiles * kv_heads * batch; }
 };
 
 struct KeyWork {

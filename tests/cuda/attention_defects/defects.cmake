@@ -140,12 +140,12 @@ annulus_attention_defect(sums_overwritten hopper race hopper_query_sums.h UNIT h
   FROM "if (tile > 0) {" TO "if (false) {"
   EXPECT "race")
 annulus_attention_defect(turn_not_waited_for hopper race hopper_query_sums.h UNIT hopper_backward.cu
-  FROM "ptx::WaitAcquire(p.turns.last + note.row, turn.awaited);" TO ""
+  FROM "ptx::WaitAcquire(p.turns.came + note.row, turn.awaited);" TO ""
   EXPECT "race")
 annulus_attention_defect(turn_passed_on_too_early hopper race hopper_query_sums.h
   UNIT hopper_backward.cu
-  FROM "ptx::BulkWait<0>();\n    __syncwarp();\n    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + note.row, note.left);"
-  TO "if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.last + note.row, note.left);\n    ptx::BulkWait<0>();"
+  FROM "ptx::BulkWait<0>();\n    __syncwarp();\n    if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.came + note.row, note.left);"
+  TO "if (ptx::LaneIndex() == 0) ptx::StoreRelease(p.turns.came + note.row, note.left);\n    ptx::BulkWait<0>();"
   EXPECT "race")
 annulus_attention_defect(turns_not_at_rest_after_a_fold hopper plain turns.h UNIT hopper_backward.cu
   FROM "first < key_tile ? above + 1 : 0" TO "above + 1"
