@@ -3,7 +3,7 @@
 namespace annulus::runtime {
 namespace {
 
-// Some 100 MiB a rank.
+// The process holds 0.7 GiB then (f32, one head size).
 const CalibrationSizes& Small() {
   static const CalibrationSizes sizes{
       .layers = {{64, 176}, {256, 256}, {512, 1408}},
@@ -18,7 +18,7 @@ const CalibrationSizes& Small() {
   return sizes;
 }
 
-// Some 6 GiB a rank in f32. What is smaller than this takes a device as long as its launch.
+// The process holds 10.4 GiB then (f32, one head size). What is smaller than this takes a device as long as its launch.
 const CalibrationSizes& Large() {
   static const CalibrationSizes sizes{
       .layers = {{512, 1408}, {2048, 2048}, {4096, 11008}},

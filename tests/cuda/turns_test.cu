@@ -2,6 +2,9 @@
 // whatever the mask and the positions. A block that waited for one too many would hang a GPU.
 #include <gtest/gtest.h>
 
+#include <map>
+#include <utility>
+
 #include "kernels/cuda/attention/turns.h"
 #include "tests/cuda/on_device.h"
 #include "tests/kernels/attention_draw.h"
@@ -56,6 +59,28 @@ Positions DrawRuns(Draw& draw, int64_t length) {
     start = run.last() + draw.Between(1, length / 4);
   }
   return positions;
+}
+
+__global__ void DrawAll(const KeyDraws draws, KeyWork* work) {
+  work[blockIdx.x] = WorkOf(blockIdx.x, draws);
+}
+
+// Every tile of keys of every head once, and of a head the last ones first: a block waits for such
+// alone as have drawn before it.
+TEST(Draws, GiveEveryTileOnceAndTheLastOnesFirst) {
+  for (const int heads_at_once : {1, 2, 3, 4, 5, 6}) {
+    const KeyDraws draws{.key_tiles = 5, .kv_heads = 3, .batch = 2, .heads_at_once = heads_at_once};
+    const auto count = static_cast<unsigned>(draws.count());
+    const OnDevice<KeyWork> drawn(count);
+    ASSERT_EQ(Launch({count, 1, 0}, DrawAll, draws, drawn.get()), cudaSuccess);
+    std::map<std::pair<int, int>, int> next;  // tile, by batch and head
+    for (const KeyWork& work : drawn.Read()) {
+      const auto at = next.try_emplace({work.batch, work.kv_head}, draws.key_tiles - 1).first;
+      EXPECT_EQ(work.key_tile, at->second--) << heads_at_once << " heads at once";
+    }
+    EXPECT_EQ(next.size(), 6u);
+    for (const auto& head : next) EXPECT_EQ(head.second, -1) << heads_at_once << " heads at once";
+  }
 }
 
 class Turns : public testing::TestWithParam<MaskKind> {};
