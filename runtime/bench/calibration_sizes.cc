@@ -18,7 +18,8 @@ const CalibrationSizes& Small() {
   return sizes;
 }
 
-// The process holds 10.4 GiB then (f32, one head size). What is smaller than this takes a device as long as its launch.
+// The process holds 10.4 GiB then (f32, one head size). What is smaller than this takes a device as
+// long as its launch.
 const CalibrationSizes& Large() {
   static const CalibrationSizes sizes{
       .layers = {{512, 1408}, {2048, 2048}, {4096, 11008}},

@@ -11,18 +11,40 @@ import subprocess
 import time
 
 import tables
-from steps import ROOT, query_gpu, steps_of
+from steps import HERE, ROOT, query_gpu, steps_of
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pack", type=pathlib.Path, required=True, help="what pack.sh made")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="directory of the results")
+    parser.add_argument("--pack", type=pathlib.Path, default=ROOT / "build/gpu-pack",
+                        help="what pack.sh made, unpacked from PACK.tar.gz or built where it is missing")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/gpu-results",
+                        help="directory of the results")
     parser.add_argument("--only", nargs="+", default=[], help="names of the steps to run")
     parser.add_argument("--quick", action="store_true", help="fewer cases beside PyTorch")
     parser.add_argument("--smoke", action="store_true",
                         help="sizes that an emulated GPU runs: tries this script, measures nothing")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.pack, options.out = options.pack.absolute(), options.out.absolute()
+    return options
+
+
+def provide(pack):
+    """Unpacks what was carried here, or builds it."""
+    archive = pack.with_name(pack.name + ".tar.gz")
+    if not (pack / "annulus").exists() and archive.exists():
+        subprocess.run(["tar", "-xzf", archive, "-C", pack.parent], check=True)
+    if not (pack / "annulus").exists():
+        subprocess.run(["bash", HERE / "pack.sh", pack], check=True)
+
+
+def choose(steps, names):
+    """All of them, or those that are named."""
+    known = [step.name for step in steps]
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"there is no step \"{name}\"; steps are: {', '.join(known)}")
+    return [step for step in steps if not names or step.name in names]
 
 
 def execute(step, log):
@@ -58,6 +80,7 @@ def run(step, out):
 
 def main():
     options = parse_arguments()
+    provide(options.pack)
     options.out.mkdir(parents=True, exist_ok=True)
     os.chdir(ROOT)
     heading = {"device": query_gpu("name,driver_version,memory.total")
@@ -66,9 +89,7 @@ def main():
     if options.smoke:
         heading["device"] += ", smallest sizes: no figure means anything"
     results = []
-    for step in steps_of(options):
-        if options.only and step.name not in options.only:
-            continue
+    for step in choose(list(steps_of(options)), options.only):
         results.append(run(step, options.out))
         last = results[-1]
         print(f"{tables.outcome(last).split(':')[0]:7} {last['seconds']:7.1f} s  {step.name}", flush=True)

@@ -10,20 +10,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-pack=build/gpu-pack out=build/gpu-results rest=()
-while [ $# -gt 0 ]; do
-  case $1 in
-    --pack) pack=${2:?--pack needs a directory} && shift ;;
-    --out) out=${2:?--out needs a directory} && shift ;;
-    *) rest+=("$1") ;;
-  esac
-  shift
-done
-if [ ! -x "$pack/annulus" ] && [ -e "$pack.tar.gz" ]; then
-  tar -xzf "$pack.tar.gz" -C "$(dirname "$pack")"
-fi
-[ -x "$pack/annulus" ] || bash tests/gpu/pack.sh "$pack"
-
 # CUDA's libraries may come with the toolkit or, without being on the loader's path, with PyTorch.
 places=$(python3 - <<'PY'
 import glob, sys
@@ -32,4 +18,4 @@ print(":".join(found))
 PY
 )
 export LD_LIBRARY_PATH="/usr/local/cuda/lib64:$places:${LD_LIBRARY_PATH:-}"
-exec python3 tests/gpu/run.py --pack "$(realpath "$pack")" --out "$(realpath -m "$out")" "${rest[@]}"
+exec python3 tests/gpu/run.py "$@"

@@ -74,6 +74,13 @@ class RunTest(unittest.TestCase):
         self.assertIn(f"| attention beside PyTorch | skipped: {step['skipped']} |", self.page)
         self.assertNotIn("sdpa", self.report)  # what was there is not this run's
 
+    def test_a_step_that_does_not_exist_is_refused(self):
+        outcome = subprocess.run(
+            [sys.executable, HERE / "run.py", "--pack", self.out.parent / "pack", "--out", self.out,
+             "--only", "info", "quikstart"], capture_output=True, text=True, check=False)
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn('there is no step "quikstart"; steps are: info, ', outcome.stderr)
+
     def test_rings_are_reported(self):
         rows = self.report["ring_over_kernel"]
         self.assertEqual([row["pass"] for row in rows], ["forward", "backward"])
